@@ -1,0 +1,1 @@
+//! Records in memory-mapped segments. Knows no index, no log, no policy.

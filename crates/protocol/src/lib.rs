@@ -1,0 +1,1 @@
+//! RESP2/RESP3 codec: bytes to requests, replies to bytes. No I/O.

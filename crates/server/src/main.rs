@@ -1,0 +1,2 @@
+//! The binary `sutra-cache`.
+fn main() {}

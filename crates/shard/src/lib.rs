@@ -1,0 +1,1 @@
+//! The cache shard: keyspace, expiry, eviction, durability. Knows no wire, no tokio, no wall clock.

@@ -1,0 +1,1 @@
+//! Development only: simulated storage, a model cache, the conversation runner.
