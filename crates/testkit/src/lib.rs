@@ -1,1 +1,4 @@
 //! Development only: simulated storage, a model cache, the conversation runner.
+#![forbid(unsafe_code)]
+
+pub mod conversation;
