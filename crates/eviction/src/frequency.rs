@@ -5,7 +5,8 @@
 //! entries start above zero so that they live long enough to show whether they are used.
 //!
 //! One counter serves every policy, so that a change of policy at run time finds sensible counters. Only the `*-lfu`
-//! policies decay it; `cost` divides by the idle time instead and wants the counter as it was at the last access.
+//! policies decay it, as users of `lfu-decay-time` expect; `cost` wants the counter as it was at the last access, since
+//! its rank divides by the idle time anyway.
 
 /// The counter of an entry at its first access.
 pub const INITIAL: u8 = 5;
