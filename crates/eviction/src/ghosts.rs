@@ -148,6 +148,13 @@ mod tests {
     }
 
     #[test]
+    fn taking_ghosts_out_of_a_full_bucket_leaves_no_copies() {
+        let mut ghosts = filled(4, 4);
+        assert_eq!([0, 3, 1, 2].map(|key| ghosts.recall(hash(key))), [Some(1), Some(4), Some(2), Some(3)]);
+        assert_eq!(recalled(&mut ghosts, 0..4), 0);
+    }
+
+    #[test]
     fn the_newest_ghosts_survive_in_fixed_memory() {
         let mut ghosts = filled(4_096, 40_960);
         assert_eq!((ghosts.capacity(), ghosts.bytes()), (4_096, 12_288));

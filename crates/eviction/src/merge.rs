@@ -183,10 +183,8 @@ pub fn choose_keepers(candidates: &mut [Candidate], budget_bytes: u64) -> usize 
         if bytes <= left {
             left -= bytes;
             kept += half;
-        } else if half == 1 {
-            break;
         } else {
-            end = kept + half;
+            end = kept + half - 1; // the worst of these does not fit
         }
     }
     for _ in 0..FILL_TRIES {
