@@ -8,7 +8,7 @@ mod store;
 mod trace;
 
 use store::{Layout, Score, play, play_exact_lru};
-use sutra_eviction::{Policy, SEGMENTS_WANTED};
+use sutra_eviction::{Policy, SEGMENTS_WANTED, VICTIMS_PER_GROUP};
 use trace::Trace;
 
 const SEED: u64 = 7;
@@ -19,7 +19,7 @@ fn played(policy: Policy, requests_per_second: u64) -> (Score, Score) {
     let memory_bytes = trace.bytes() / 10;
     // Small as the memory is, its segments are as many as those of a large one.
     let segment_bytes = (memory_bytes / SEGMENTS_WANTED) as u32;
-    let layout = Layout { memory_bytes, segment_bytes, groups: 1, requests_per_second };
+    let layout = Layout { memory_bytes, segment_bytes, groups: 1, per_group: VICTIMS_PER_GROUP, requests_per_second };
     (play(&trace, policy, layout, SEED), play_exact_lru(&trace, memory_bytes))
 }
 

@@ -1,8 +1,8 @@
 //! Plays a trace through a log-structured store with rank-merge and through exact LRU, and prints both.
 //!
 //! `cargo run --release -p sutra-eviction --example replay -- [TRACE.evt] [--policy lru|cost|...] [--fraction 0.1]
-//! [--segments N] [--groups N] [--requests-per-second R]`. Without a trace it makes one up; without a policy it plays
-//! several; memory is a fraction of the bytes of all objects.
+//! [--segments N] [--groups N] [--per-group N] [--requests-per-second R]`. Without a trace it makes one up; without a
+//! policy it plays several; memory is a fraction of the bytes of all objects.
 
 mod store;
 mod trace;
@@ -10,7 +10,7 @@ mod trace;
 use std::{env, path::PathBuf, process::ExitCode};
 
 use store::{Layout, Score, play, play_exact_lru};
-use sutra_eviction::{Policy, segment_bytes};
+use sutra_eviction::{Policy, VICTIMS_PER_GROUP, segment_bytes};
 use trace::Trace;
 
 const SEED: u64 = 42;
@@ -21,6 +21,7 @@ struct Options {
     fraction: f64,
     segments: Option<u64>,
     groups: usize,
+    per_group: usize,
     requests_per_second: u64,
 }
 
@@ -41,6 +42,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         fraction: 0.1,
         segments: None,
         groups: 1,
+        per_group: VICTIMS_PER_GROUP,
         requests_per_second: 5_000,
     };
     while let Some(argument) = arguments.next() {
@@ -50,6 +52,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--fraction" => options.fraction = parsed(&value()?)?,
             "--segments" => options.segments = Some(parsed::<u64>(&value()?)?.max(1)),
             "--groups" => options.groups = parsed::<usize>(&value()?)?.max(1),
+            "--per-group" => options.per_group = parsed::<usize>(&value()?)?.max(2),
             "--requests-per-second" => options.requests_per_second = parsed::<u64>(&value()?)?.max(1),
             path if !path.starts_with("--") => options.trace = Some(PathBuf::from(path)),
             unknown => return Err(format!("unknown option {unknown}")),
@@ -76,6 +79,7 @@ fn run(options: &Options) -> Result<(), String> {
         memory_bytes,
         segment_bytes,
         groups: options.groups,
+        per_group: options.per_group,
         requests_per_second: options.requests_per_second,
     };
     println!(

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sutra_eviction::{
-    Candidate, Facts, Ghosts, Policy, SegmentFacts, VICTIMS_PER_GROUP, choose_keepers, choose_victims, frequency, rank,
-};
+use sutra_eviction::{Candidate, Facts, Ghosts, Policy, SegmentFacts, choose_keepers, choose_victims, frequency, rank};
 
 use crate::trace::{Object, Random, Trace};
 
@@ -15,6 +13,8 @@ pub(crate) struct Layout {
     pub(crate) segment_bytes: u32,
     /// Groups merged in one pass.
     pub(crate) groups: usize,
+    /// Segments merged into one.
+    pub(crate) per_group: usize,
     pub(crate) requests_per_second: u64,
 }
 
@@ -122,7 +122,7 @@ struct Store<'a> {
 /// Plays the trace through the store: a miss puts the object.
 pub(crate) fn play(trace: &Trace, policy: Policy, layout: Layout, seed: u64) -> Score {
     let count = (layout.memory_bytes / u64::from(layout.segment_bytes)) as u32;
-    assert!(count as usize > 2 * layout.groups + VICTIMS_PER_GROUP, "too few segments: {count}");
+    assert!(count as usize > 2 * layout.groups + layout.per_group, "too few segments: {count}");
     let mut store = Store {
         trace,
         policy,
@@ -197,7 +197,7 @@ impl Store<'_> {
         let sealed: Vec<u32> =
             (0..self.segments.len() as u32).filter(|&segment| self.segments[segment as usize].sealed).collect();
         let facts: Vec<SegmentFacts> = sealed.into_iter().map(|segment| self.facts(segment, now_ms)).collect();
-        for victims in choose_victims(self.policy, &facts, self.layout.groups, VICTIMS_PER_GROUP) {
+        for victims in choose_victims(self.policy, &facts, self.layout.groups, self.layout.per_group) {
             let mut candidates = Vec::new();
             for &victim in &victims {
                 for number in std::mem::take(&mut self.segments[victim as usize]).numbers {
