@@ -52,6 +52,12 @@ impl Shard {
     }
 }
 
+impl std::fmt::Debug for Txn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn").field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
+}
+
 impl Txn<'_> {
     pub fn now_ms(&self) -> u64 {
         self.now_ms
@@ -246,6 +252,11 @@ impl Txn<'_> {
             }
         }
         0
+    }
+    /// Entries in a database, as this transaction has left it (may count some that have expired but are not yet removed).
+    /// Needs no scope.
+    pub fn database_len(&self, db: u8) -> u64 {
+        self.state.map.keys().filter(|k| k.0 == db).count() as u64
     }
     /// A live key of the database, chosen by a random number. Needs `Scope::All`.
     pub fn random_key(&self, db: u8, number: u64) -> Option<Vec<u8>> {
