@@ -34,7 +34,8 @@ pub struct Spec {
     pub summary: &'static str,
     /// The arguments after the name, in the notation of the reference: `key value [NX | XX] [EX seconds]`.
     pub syntax: &'static str,
-    /// Subcommands, of a container command; `run` is then called only when none matches.
+    /// Subcommands, of a container command; `run` is then called only when none is given (`COMMAND`): an unknown one is
+    /// refused by dispatch.
     pub subcommands: &'static [Spec],
     /// The function.
     pub run: Run,
@@ -61,7 +62,7 @@ impl Flags {
     pub const LOADING: Flags = Flags(1 << 5);
     /// Allowed before authentication.
     pub const NO_AUTH: Flags = Flags(1 << 6);
-    /// Not queued by MULTI but run at once (EXEC, DISCARD, WATCH, RESET, QUIT) or refused inside it, as the command says.
+    /// Not queued by MULTI but run at once (EXEC, DISCARD, WATCH, RESET, QUIT), where the command may refuse itself.
     pub const NO_MULTI: Flags = Flags(1 << 7);
     /// Not shown to MONITOR (AUTH, HELLO).
     pub const SKIP_MONITOR: Flags = Flags(1 << 8);
@@ -111,7 +112,6 @@ impl Keys {
 }
 
 /// What a command may use while it runs.
-#[derive(Debug)]
 pub struct Context<'c, 's> {
     /// The process: shard, settings, clients, statistics.
     pub server: &'c Server,
@@ -121,6 +121,12 @@ pub struct Context<'c, 's> {
     pub txn: &'c mut Txn<'s>,
     /// Now, in Unix milliseconds: the same instant for the whole command, or EXEC.
     pub now_ms: u64,
+}
+
+impl fmt::Debug for Context<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("session", &self.session).field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
 }
 
 impl Context<'_, '_> {
@@ -237,7 +243,9 @@ impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> CommandError {
         match error {
             WriteError::WrongType => CommandError::WrongType,
-            WriteError::TooLarge { .. } | WriteError::OutOfMemory | WriteError::Unavailable(_) => CommandError::Write(error),
+            WriteError::TooLarge { .. } | WriteError::OutOfMemory | WriteError::Unavailable(_) => {
+                CommandError::Write(error)
+            }
         }
     }
 }
@@ -247,9 +255,7 @@ impl fmt::Display for CommandError {
         match self {
             CommandError::Syntax => f.write_str("ERR syntax error"),
             CommandError::Arity(name) => write!(f, "ERR wrong number of arguments for '{name}' command"),
-            CommandError::WrongType => {
-                f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
-            }
+            CommandError::WrongType => f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value"),
             CommandError::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
             CommandError::NotAFloat => f.write_str("ERR value is not a valid float"),
             CommandError::NoSuchKey => f.write_str("ERR no such key"),

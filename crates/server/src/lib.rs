@@ -1,8 +1,19 @@
 //! The server of Sutra Cache: connections, command table, configuration. Alone knows the wire.
 #![forbid(unsafe_code)]
 
+pub mod clients;
+pub mod clock;
 pub mod command;
 pub mod commands;
 pub mod dispatch;
+pub mod glob;
+pub mod pause;
+pub mod random;
+pub mod rdb;
 pub mod server;
 pub mod session;
+pub mod settings;
+pub mod slowlog;
+pub mod statistics;
+pub mod table;
+mod transaction;

@@ -1,15 +1,270 @@
 //! The process: what all connections share.
 
-use sutra_shard::Shard;
+use crate::clients::{Client, Clients, Signal};
+use crate::clock::Clock;
+use crate::command::{CommandError, Flags};
+use crate::pause::Pause;
+use crate::settings::Settings;
+use crate::slowlog::SlowLog;
+use crate::statistics::Worker;
+use crate::table::table;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use sutra_shard::{Shard, WriteError};
+use tokio::sync::watch;
 
 /// Shard, settings, clients and statistics.
 pub struct Server {
     /// The entries.
     pub shard: Shard,
+    /// What the operator has chosen.
+    pub settings: Settings,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Calls that took long.
+    pub slowlog: SlowLog,
+    /// Whether writes are refused before they run.
+    pub gate: Gate,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// When the process began to serve, in Unix milliseconds.
+    pub started_ms: u64,
+    /// Clients closed to save memory.
+    pub clients_evicted: AtomicU64,
+    attention: AtomicU32,
+    monitors: Mutex<Vec<Arc<Client>>>,
+    workers: Vec<Arc<Worker>>,
+    stop: watch::Sender<Stop>,
+}
+
+/// Whether the server is to stop, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It serves.
+    No,
+    /// Stop, and make everything durable first.
+    Save,
+    /// Stop without a sync. (Acknowledged writes are in the log file already, which outlives the process.)
+    NoSave,
+}
+
+/// Reasons to leave the hot path, looked at once per command; bits of one word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attention(u32);
+
+impl Attention {
+    /// Somebody runs MONITOR.
+    pub(crate) const MONITORS: Attention = Attention(1);
+    /// CLIENT PAUSE is in force.
+    pub(crate) const PAUSE: Attention = Attention(1 << 1);
+}
+
+impl Server {
+    /// A server that serves nobody yet.
+    #[must_use]
+    pub fn new(settings: Settings, shard: Shard, clock: Clock) -> Server {
+        let threads = match settings.io_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        };
+        Server {
+            started_ms: clock.now_ms(),
+            shard,
+            settings,
+            clock,
+            clients: Clients::default(),
+            slowlog: SlowLog::default(),
+            gate: Gate::default(),
+            pause: Pause::default(),
+            clients_evicted: AtomicU64::new(0),
+            attention: AtomicU32::new(0),
+            monitors: Mutex::new(Vec::new()),
+            workers: (0..threads).map(|_| Arc::new(Worker::new(table().all().len()))).collect(),
+            stop: watch::Sender::new(Stop::No),
+        }
+    }
+
+    /// The counters of all threads that serve connections, one block each.
+    #[must_use]
+    pub fn workers(&self) -> &[Arc<Worker>] {
+        &self.workers
+    }
+
+    /// The counters of the first thread, which sessions in process use as well.
+    #[must_use]
+    pub fn worker(&self) -> Arc<Worker> {
+        Arc::clone(&self.workers[0])
+    }
+
+    /// Error replies by their first word.
+    #[must_use]
+    pub fn error_counts(&self) -> BTreeMap<String, u64> {
+        let mut sum = BTreeMap::new();
+        self.workers.iter().for_each(|worker| worker.errors.add_to(&mut sum));
+        sum
+    }
+
+    /// Bytes in the buffers of all clients.
+    #[must_use]
+    pub fn clients_bytes(&self) -> u64 {
+        self.workers.iter().fold(0, |sum, worker| sum.wrapping_add(worker.buffer_bytes.value()))
+    }
+
+    /// Closes the clients with the largest buffers until all buffers fit into `maxmemory-clients`.
+    pub fn evict_clients(&self) {
+        let bytes_max = self.settings.clients_bytes_max.load(Ordering::Relaxed);
+        let mut bytes = self.clients_bytes();
+        if bytes_max == 0 || bytes <= bytes_max {
+            return;
+        }
+        let mut clients = self.clients.list();
+        clients.sort_by_key(|client| std::cmp::Reverse(client.memory_bytes.load(Ordering::Relaxed)));
+        for client in clients {
+            if bytes <= bytes_max {
+                break;
+            }
+            let freed = client.memory_bytes.load(Ordering::Relaxed) as u64;
+            if freed == 0 {
+                break;
+            }
+            if !client.no_evict.load(Ordering::Relaxed) && !client.is_signalled(Signal::KILL) {
+                client.signal(Signal::KILL);
+                self.clients_evicted.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(client = client.id, address = %client.address, bytes = freed,
+                    "closed a client to keep all clients' buffers within maxmemory-clients");
+            }
+            // One that is being closed already will give its memory back too.
+            bytes = bytes.saturating_sub(freed);
+        }
+    }
+
+    /// Asks the server to stop; the first wish counts.
+    pub fn request_stop(&self, how: Stop) {
+        self.stop.send_if_modified(|stop| {
+            let first = *stop == Stop::No && how != Stop::No;
+            if first {
+                *stop = how;
+            }
+            first
+        });
+    }
+
+    /// Tells when the server is asked to stop.
+    #[must_use]
+    pub fn stop_requests(&self) -> watch::Receiver<Stop> {
+        self.stop.subscribe()
+    }
+
+    /// Whether the server is asked to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Whether any of these reasons to look closer is there.
+    pub(crate) fn needs_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether this reason is there.
+    pub(crate) fn has_attention(&self, attention: Attention) -> bool {
+        self.attention.load(Ordering::Relaxed) & attention.0 != 0
+    }
+
+    /// Raises or clears a reason.
+    pub(crate) fn set_attention(&self, attention: Attention, on: bool) {
+        if on {
+            self.attention.fetch_or(attention.0, Ordering::Release);
+        } else {
+            self.attention.fetch_and(!attention.0, Ordering::Release);
+        }
+    }
+
+    /// Lets the client see all commands from now on (MONITOR).
+    pub fn add_monitor(&self, client: &Arc<Client>) {
+        let mut monitors = self.lock_monitors();
+        if !client.monitor.swap(true, Ordering::Relaxed) {
+            monitors.push(Arc::clone(client));
+        }
+        self.set_attention(Attention::MONITORS, true);
+    }
+
+    /// Ends it.
+    pub fn remove_monitor(&self, client: &Client) {
+        if client.monitor.swap(false, Ordering::Relaxed) {
+            let mut monitors = self.lock_monitors();
+            monitors.retain(|other| other.id != client.id);
+            self.set_attention(Attention::MONITORS, !monitors.is_empty());
+        }
+    }
+
+    /// Shows a command to everyone who runs MONITOR.
+    pub(crate) fn feed_monitors(&self, db: u8, client: &Client, args: &[&[u8]]) {
+        let line = crate::commands::monitor::line(self.clock.now_us(), db, client, args);
+        for monitor in self.lock_monitors().iter() {
+            monitor.push(&line);
+        }
+    }
+
+    fn lock_monitors(&self) -> MutexGuard<'_, Vec<Arc<Client>>> {
+        self.monitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Server")
+        f.debug_struct("Server").field("clients", &self.clients.count()).finish_non_exhaustive()
+    }
+}
+
+/// Whether writes are refused before they run; whoever watches memory and log closes and opens it.
+#[derive(Debug, Default)]
+pub struct Gate {
+    closed: AtomicU8,
+    cause: Mutex<String>,
+}
+
+const OUT_OF_MEMORY: u8 = 1;
+const READ_ONLY: u8 = 2;
+
+impl Gate {
+    /// Refuses commands that may need memory (`denyoom`), or no longer does.
+    pub fn set_out_of_memory(&self, closed: bool) {
+        self.set(OUT_OF_MEMORY, closed);
+    }
+
+    /// Refuses all writes because the log or the store has failed, naming the cause, or no longer does.
+    pub fn set_read_only(&self, cause: Option<&str>) {
+        let mut kept = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+        kept.push_str(cause.unwrap_or_default());
+        self.set(READ_ONLY, cause.is_some());
+    }
+
+    /// Why a command with these flags may not run now.
+    #[must_use]
+    pub fn refusal(&self, flags: Flags) -> Option<CommandError> {
+        let closed = self.closed.load(Ordering::Relaxed);
+        if closed == 0 {
+            None
+        } else if closed & OUT_OF_MEMORY != 0 && flags.has(Flags::DENYOOM) {
+            Some(CommandError::Write(WriteError::OutOfMemory))
+        } else if closed & READ_ONLY != 0 && flags.has(Flags::WRITE) {
+            let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Some(CommandError::Write(WriteError::Unavailable(cause)))
+        } else {
+            None
+        }
+    }
+
+    fn set(&self, bit: u8, on: bool) {
+        if on {
+            self.closed.fetch_or(bit, Ordering::Release);
+        } else {
+            self.closed.fetch_and(!bit, Ordering::Release);
+        }
     }
 }

@@ -1,0 +1,144 @@
+//! Counters of one worker thread, summed when somebody asks.
+//!
+//! Only the worker that owns a block writes to it, so a count is a plain load and store, not a locked instruction; readers of
+//! other threads see each counter whole, if a moment late.
+
+use crate::slowlog::ErrorCounts;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Buckets of a latency histogram: bucket `i` counts calls that took less than 2^i microseconds (and not less than 2^(i-1)).
+pub const LATENCY_BUCKETS: usize = 32;
+
+/// A counter that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. To be called by the owning thread only: two writers would lose counts.
+    pub fn add(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    /// Takes away from it; the same rule.
+    pub fn subtract(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(by), Ordering::Relaxed);
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Starts again at zero (CONFIG RESETSTAT); a count that is added at the same moment may be lost.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What one worker counted about one command.
+#[derive(Debug, Default)]
+pub struct CommandCounters {
+    /// Calls, exact.
+    pub calls: Counter,
+    /// Nanoseconds spent; cheap commands are timed one call in sixteen, which then counts for sixteen.
+    pub nanoseconds: Counter,
+    /// Calls refused before they ran.
+    pub rejected: Counter,
+    /// Calls that answered an error.
+    pub failed: Counter,
+    /// Histogram of the timed calls, weighted like `nanoseconds`.
+    pub latency: [Counter; LATENCY_BUCKETS],
+}
+
+impl CommandCounters {
+    /// Notes that a call took so long, standing for `weight` calls.
+    pub fn took(&self, elapsed_ns: u64, weight: u64) {
+        self.nanoseconds.add(elapsed_ns * weight);
+        let bucket = (u64::BITS - (elapsed_ns / 1000).leading_zeros()) as usize;
+        self.latency[bucket.min(LATENCY_BUCKETS - 1)].add(weight);
+    }
+}
+
+/// What one worker counted.
+#[derive(Debug)]
+pub struct Worker {
+    /// By the command's index in the table.
+    pub commands: Box<[CommandCounters]>,
+    /// Connections accepted.
+    pub connections_received: Counter,
+    /// Connections refused (maxclients, protected mode).
+    pub connections_rejected: Counter,
+    /// Bytes read from clients.
+    pub input_bytes: Counter,
+    /// Bytes written to clients.
+    pub output_bytes: Counter,
+    /// Bytes in buffers of this worker's clients.
+    pub buffer_bytes: Counter,
+    /// Error replies by their first word.
+    pub errors: ErrorCounts,
+}
+
+impl Worker {
+    /// A block for a table of so many commands.
+    #[must_use]
+    pub fn new(commands: usize) -> Worker {
+        Worker {
+            commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+            connections_received: Counter::default(),
+            connections_rejected: Counter::default(),
+            input_bytes: Counter::default(),
+            output_bytes: Counter::default(),
+            buffer_bytes: Counter::default(),
+            errors: ErrorCounts::default(),
+        }
+    }
+
+    /// All commands executed.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.commands.iter().map(|counters| counters.calls.value()).sum()
+    }
+
+    /// Forgets what was counted, but for what is held now (CONFIG RESETSTAT).
+    pub fn reset(&self) {
+        for counters in &self.commands {
+            counters.calls.reset();
+            counters.nanoseconds.reset();
+            counters.rejected.reset();
+            counters.failed.reset();
+            counters.latency.iter().for_each(Counter::reset);
+        }
+        self.connections_received.reset();
+        self.connections_rejected.reset();
+        self.input_bytes.reset();
+        self.output_bytes.reset();
+        self.errors.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampled_call_counts_for_those_it_stands_for() {
+        let counters = CommandCounters::default();
+        counters.took(3_500, 16);
+        counters.took(900, 1);
+        counters.took(u64::MAX / 32, 1);
+        assert_eq!(counters.latency[2].value(), 16);
+        assert_eq!(counters.latency[0].value(), 1);
+        assert_eq!(counters.latency[LATENCY_BUCKETS - 1].value(), 1);
+    }
+
+    #[test]
+    fn a_reset_keeps_what_is_held_now() {
+        let worker = Worker::new(1);
+        worker.commands[0].calls.add(3);
+        worker.buffer_bytes.add(7);
+        assert_eq!(worker.calls(), 3);
+        worker.reset();
+        assert_eq!((worker.calls(), worker.buffer_bytes.value()), (0, 7));
+    }
+}

@@ -1,0 +1,76 @@
+//! EXEC: locks the keys of all queued commands at once and runs them at one instant.
+
+use crate::command::Flags;
+use crate::dispatch::{append_error, collect_keys, refuse, run};
+use crate::server::Server;
+use crate::session::{Session, Transaction, Watches};
+use crate::table::Command;
+use std::sync::atomic::Ordering;
+use sutra_protocol::{Output, Reply};
+use sutra_shard::{Scope, Txn};
+
+/// Executes what was queued, unless it was spoiled or a watched key has changed.
+pub(crate) fn execute(
+    server: &Server,
+    session: &mut Session,
+    exec: &'static Command,
+    now_ms: u64,
+    output: &mut Output,
+) {
+    let Some(flags) = session.transaction.as_deref().map(flags) else {
+        return answer_error(session, exec, "ERR EXEC without MULTI", output);
+    };
+    if session.transaction.as_ref().is_some_and(|transaction| transaction.aborted) {
+        session.discard();
+        return answer_error(session, exec, "EXECABORT Transaction discarded because of previous errors.", output);
+    }
+    if let Some(error) = server.gate.refusal(flags) {
+        return refuse(session, Some(exec), error.to_string().as_bytes(), output);
+    }
+    let Some(transaction) = session.transaction.take() else { return };
+    let watches = session.watches.take();
+    let requests: Vec<Vec<&[u8]>> =
+        transaction.queue.iter().map(|queued| queued.args.iter().map(|arg| &**arg).collect()).collect();
+    let mut keys = Vec::new();
+    for (queued, args) in transaction.queue.iter().zip(&requests) {
+        collect_keys(queued.command, args, &mut keys);
+    }
+    // A watched key is locked too: else a change of it could slip in between this look and the first command.
+    keys.extend(watches.iter().flat_map(|watches| watches.keys.iter().map(|watched| &*watched.key)));
+    let scope = if flags.has(Flags::ALL_KEYS) {
+        Scope::All
+    } else if keys.is_empty() {
+        Scope::Nothing
+    } else {
+        Scope::Keys(&keys)
+    };
+    let mut txn = server.shard.begin(scope, now_ms);
+    session.client.worker.commands[exec.index].calls.add(1);
+    if watches.is_some_and(|watches| has_changed(&watches, &txn)) {
+        output.encode(&Reply::NullArray, session.version);
+        return;
+    }
+    output.begin_array(requests.len());
+    for (queued, args) in transaction.queue.iter().zip(&requests) {
+        session.client.command.store(u32::try_from(queued.command.index).unwrap_or(u32::MAX), Ordering::Relaxed);
+        run(server, session, &mut txn, queued.command, args, now_ms, output);
+    }
+}
+
+/// The flags of all queued commands together.
+pub(crate) fn flags(transaction: &Transaction) -> Flags {
+    transaction.queue.iter().fold(Flags::NONE, |flags, queued| flags.and(queued.command.spec.flags))
+}
+
+fn has_changed(watches: &Watches, txn: &Txn<'_>) -> bool {
+    watches.flag.load(Ordering::Acquire)
+        || watches.keys.iter().any(|watched| watched.live && txn.peek(watched.db, &watched.key).is_none())
+}
+
+fn answer_error(session: &Session, exec: &Command, text: &str, output: &mut Output) {
+    let worker = &session.client.worker;
+    worker.commands[exec.index].calls.add(1);
+    worker.commands[exec.index].failed.add(1);
+    worker.errors.count(text);
+    append_error(output, text.as_bytes());
+}
