@@ -101,12 +101,8 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
         {
             return Outcome::Paused { until_ms };
         }
-        if server.has_attention(Attention::MONITORS)
-            && (session.transaction.is_none() || flags.has(Flags::NO_MULTI))
-            && !flags.has(Flags::SKIP_MONITOR)
-            && !flags.has(Flags::ADMIN)
-        {
-            server.feed_monitors(session.db, &session.client, args);
+        if session.transaction.is_none() || flags.has(Flags::NO_MULTI) {
+            show_to_monitors(server, session, command, args);
         }
     }
     if let Some(transaction) = &mut session.transaction
@@ -256,6 +252,14 @@ fn timing_weight(server: &Server, tick: u32, command: &Command, args: &[&[u8]]) 
         1
     } else {
         0
+    }
+}
+
+/// Shows a command that is about to be executed to everyone who runs MONITOR, unless it is secret or the operator's.
+pub(crate) fn show_to_monitors(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {
+    let flags = command.spec.flags;
+    if server.has_attention(Attention::MONITORS) && !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN) {
+        server.feed_monitors(session.db, &session.client, args);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the operator has chosen, as one struct of atomics: read on the hot path, changed at run time by CONFIG SET.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
@@ -43,7 +44,17 @@ pub struct Settings {
     /// `slowlog-max-len`.
     pub slowlog_len_max: AtomicU64,
     /// `requirepass`: the default user's password.
-    password: RwLock<Option<Vec<u8>>>,
+    pub password: Password,
+}
+
+/// A password, if one is asked; shown to nobody.
+#[derive(Default)]
+pub struct Password(RwLock<Option<Vec<u8>>>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
 }
 
 impl Default for Settings {
@@ -65,7 +76,7 @@ impl Default for Settings {
             protected_mode: AtomicBool::new(true),
             slowlog_slower_than_us: AtomicI64::new(10_000),
             slowlog_len_max: AtomicU64::new(128),
-            password: RwLock::new(None),
+            password: Password::default(),
         }
     }
 }
@@ -74,19 +85,19 @@ impl Settings {
     /// Sets the default user's password; empty or `None`: none is asked. Clients that are already in stay in, as in Redis.
     pub fn set_password(&self, password: Option<&[u8]>) {
         let password = password.filter(|password| !password.is_empty()).map(<[u8]>::to_vec);
-        *self.password.write().unwrap_or_else(std::sync::PoisonError::into_inner) = password;
+        *self.password.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = password;
     }
 
     /// Whether clients have to give a password.
     #[must_use]
     pub fn has_password(&self) -> bool {
-        self.password.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+        self.password.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
     }
 
     /// Whether this is the password. Takes as long for a wrong guess as for a right one of the same length, whatever they share.
     #[must_use]
     pub fn is_password(&self, guess: &[u8]) -> bool {
-        let password = self.password.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let password = self.password.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(password) = password.as_deref() else { return true };
         let mut differs = u8::from(password.len() != guess.len());
         for (index, byte) in guess.iter().enumerate() {

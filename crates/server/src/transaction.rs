@@ -1,7 +1,7 @@
 //! EXEC: locks the keys of all queued commands at once and runs them at one instant.
 
 use crate::command::Flags;
-use crate::dispatch::{append_error, collect_keys, refuse, run};
+use crate::dispatch::{append_error, collect_keys, refuse, run, show_to_monitors};
 use crate::server::Server;
 use crate::session::{Session, Transaction, Watches};
 use crate::table::Command;
@@ -53,6 +53,7 @@ pub(crate) fn execute(
     output.begin_array(requests.len());
     for (queued, args) in transaction.queue.iter().zip(&requests) {
         session.client.command.store(u32::try_from(queued.command.index).unwrap_or(u32::MAX), Ordering::Relaxed);
+        show_to_monitors(server, session, queued.command, args);
         run(server, session, &mut txn, queued.command, args, now_ms, output);
     }
 }

@@ -1,9 +1,9 @@
 //! CLIENT and its subcommands.
 
-mod kill;
-mod list;
+pub(crate) mod kill;
+pub(crate) mod list;
 pub(crate) mod names;
-mod switches;
+pub(crate) mod switches;
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Run, Spec};
 use sutra_protocol::Reply;
