@@ -1,15 +1,17 @@
 //! From whatever a crash left to a log that can be appended to: scan, deliver, then clear away everything behind the
 //! log's end, so that a discarded frame cannot come back.
 
-use std::collections::HashSet;
-
 use crate::OpenError;
-use crate::header::HeaderState;
+use crate::frame::FRAME_BYTES_MIN;
+use crate::header::{HEADER_BYTES, HeaderState};
 use crate::log::LogOptions;
 use crate::lsn::Lsn;
 use crate::replay::{Replay, ReplayReport, deliver};
-use crate::scan::{ScannedFile, scan_files};
-use crate::storage::{IoError, Storage};
+use crate::scan::scan_files;
+use crate::storage::{File, IoError, Storage};
+
+/// How much is read and written again at a time.
+const REWRITE_BYTES: u64 = 1 << 20;
 
 /// A file that holds frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +67,15 @@ pub(crate) fn recover(
     }
     files.reverse();
     if let Some((last, end)) = delivered.end {
-        settle(storage, &scanned, last, end, delivered.report.durable)?;
+        let (first, mut from) = delivered.unsynced_from.unwrap_or((last, end));
+        for file in scanned[first..last].iter().filter(|file| file.base().is_some()) {
+            settle(storage, &file.name, from, file.bytes)?;
+            from = 0;
+        }
+        let bytes = cut(storage, &scanned[last].name, end)?;
+        settle(storage, &scanned[last].name, from, bytes)?;
         if let Some(file) = files.last_mut() {
-            file.bytes = end;
+            file.bytes = bytes;
         }
     }
     // Names that the last process made may not be durable yet, and what was removed must not come back.
@@ -75,16 +83,39 @@ pub(crate) fn recover(
     Ok(Recovered { report: delivered.report, files, spare, next_sequence })
 }
 
-/// Cuts the last file at the end of the log and syncs every file that may not have been synced by the last process.
-fn settle(storage: &dyn Storage, scanned: &[ScannedFile], last: usize, end: u64, durable: Lsn) -> Result<(), IoError> {
-    let mut unsynced: HashSet<usize> = HashSet::from([last]);
-    unsynced.extend((0..last).filter(|&index| scanned[index].frames.runs.iter().any(|run| run.last > durable)));
-    for index in unsynced {
-        let file = storage.open(&scanned[index].name)?;
-        if index == last && file.len()? > end {
-            file.set_len(end)?;
+/// Cuts a file at the end of the log and returns its new length. The place of the next frame is overwritten with zeros,
+/// even if the file ends there already: what is cut off must be gone from the disk and not only from the kernel's memory.
+fn cut(storage: &dyn Storage, name: &str, end: u64) -> Result<u64, IoError> {
+    let file = storage.open(name)?;
+    let bytes = end + FRAME_BYTES_MIN as u64;
+    if file.len()? > bytes {
+        file.set_len(bytes)?;
+    }
+    file.write_at(end, &[0; FRAME_BYTES_MIN])?;
+    Ok(bytes)
+}
+
+/// Makes the header and the bytes from `from` to `end` durable. They are written again, as they are: if a sync failed in
+/// the last process, the kernel may hold pages that it takes for written, and a sync alone would report success. The
+/// header is always among them, since the frames before `from` may count as durable only because of a checkpoint.
+fn settle(storage: &dyn Storage, name: &str, from: u64, end: u64) -> Result<(), IoError> {
+    let file = storage.open(name)?;
+    rewrite(file.as_ref(), 0, HEADER_BYTES as u64)?;
+    rewrite(file.as_ref(), from.max(HEADER_BYTES as u64), end)?;
+    file.sync()
+}
+
+fn rewrite(file: &dyn File, from: u64, end: u64) -> Result<(), IoError> {
+    let mut at = from;
+    let mut chunk = vec![0; end.saturating_sub(from).min(REWRITE_BYTES) as usize];
+    while at < end {
+        let bytes = (end - at).min(REWRITE_BYTES) as usize;
+        let count = file.read_at(at, &mut chunk[..bytes])?;
+        if count == 0 {
+            break;
         }
-        file.sync()?;
+        file.write_at(at, &chunk[..count])?;
+        at += count as u64;
     }
     Ok(())
 }

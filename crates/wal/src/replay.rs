@@ -4,7 +4,7 @@ use crate::OpenError;
 use crate::frame;
 use crate::header::HeaderState;
 use crate::lsn::Lsn;
-use crate::scan::{ScannedFile, read_file};
+use crate::scan::{Run, ScannedFile, read_file};
 use crate::storage::Storage;
 
 /// Beyond the durable mark a frame that fails its check is either torn by a power loss or damaged. Only short ones are
@@ -110,6 +110,8 @@ pub(crate) struct Delivered {
     pub(crate) report: ReplayReport,
     /// The file that holds the end of the log and the offset of that end; `None` if no frame is left.
     pub(crate) end: Option<(usize, u64)>,
+    /// The file and offset of the first frame that is not known durable, if there is one.
+    pub(crate) unsynced_from: Option<(usize, u64)>,
 }
 
 pub(crate) fn deliver(
@@ -124,6 +126,7 @@ pub(crate) fn deliver(
         mark,
         expected: after.next(),
         end: None,
+        unsynced_from: None,
         report: ReplayReport { durable: mark, ..ReplayReport::default() },
         visitor,
     };
@@ -145,7 +148,7 @@ pub(crate) fn deliver(
     walk.report_lost_end();
     walk.note_torn_end();
     walk.report.last = walk.expected.previous();
-    Ok(Delivered { report: walk.report, end: walk.end })
+    Ok(Delivered { report: walk.report, end: walk.end, unsynced_from: walk.unsynced_from })
 }
 
 struct Walk<'a> {
@@ -154,6 +157,7 @@ struct Walk<'a> {
     /// The next frame to hand on. What is below was handed on, is in the checkpoint, or was reported lost.
     expected: Lsn,
     end: Option<(usize, u64)>,
+    unsynced_from: Option<(usize, u64)>,
     report: ReplayReport,
     visitor: &'a mut dyn Replay,
 }
@@ -163,53 +167,70 @@ impl Walk<'_> {
     fn file(&mut self, storage: &dyn Storage, index: usize) -> Result<bool, OpenError> {
         let files = self.files;
         let file = &files[index];
+        let HeaderState::Begun { header, .. } = file.state else { return Ok(true) };
+        // A file ends where a later one begins: what a failed write left behind that is written there again.
+        let superseded = files[index + 1..].iter().filter_map(ScannedFile::base).min();
         let mut bytes = Vec::new();
         for run in &file.frames.runs {
-            if run.last >= self.expected {
-                if run.first > self.expected && !self.gap(run.first) {
-                    return Ok(false);
-                }
-                if run.patch.is_some() && run.first > self.mark && run.end - run.offset > TAIL_REPAIR_BYTES_MAX {
-                    self.cut(CutReason::Torn);
-                    return Ok(false);
-                }
-                if bytes.is_empty() {
-                    let frames_end = file.frames.runs.last().map_or(0, |last| last.end);
-                    bytes = read_file(storage, &file.name, frames_end as u64)?;
-                }
-                let changed = |at: usize| OpenError::Unstable { file: file.name.clone(), offset: at as u64 };
-                if let Some(patch) = run.patch {
-                    *bytes.get_mut(run.offset + patch.at).ok_or_else(|| changed(run.offset))? = patch.value;
-                    let (file, offset) = (file.name.clone(), run.offset as u64);
-                    self.report.repaired.push(Repaired { file, offset, lsn: Some(run.first) });
-                }
-                let salt = match file.state {
-                    HeaderState::Begun { header, .. } => header.salt,
-                    HeaderState::Spare | HeaderState::Unreadable | HeaderState::Unsupported { .. } => return Ok(true),
-                };
-                let mut at = run.offset;
-                let mut lsn = run.first;
-                while lsn <= run.last {
-                    let rest = bytes.get(at..).unwrap_or_default();
-                    let frame = frame::check(rest, salt, |found| found == lsn).ok_or_else(|| changed(at))?;
-                    // Below: in the checkpoint, or written twice because a write failed half way (see `Log::restart`).
-                    if lsn >= self.expected {
-                        let durable = lsn <= self.mark;
-                        if self.visitor.frame(lsn, frame.body, durable) == Verdict::Cut && !durable {
-                            self.end = Some((index, at as u64));
-                            self.cut(CutReason::Visitor);
-                            return Ok(false);
-                        }
-                        self.report.frames += 1;
-                        self.report.bytes += frame.bytes as u64;
-                        self.expected = lsn.next();
-                    }
-                    at += frame.bytes;
-                    lsn = lsn.next();
-                }
+            let last = run.last.min(superseded.map_or(run.last, Lsn::previous));
+            if last < run.first {
+                break;
             }
-            self.end = Some((index, run.end as u64));
+            if last < self.expected && last == run.last {
+                self.end = Some((index, run.end as u64));
+                continue;
+            }
+            if run.first > self.expected && !self.gap(run.first) {
+                return Ok(false);
+            }
+            if run.patch.is_some() && run.first > self.mark && run.end - run.offset > TAIL_REPAIR_BYTES_MAX {
+                self.cut(CutReason::Torn);
+                return Ok(false);
+            }
+            if bytes.is_empty() {
+                let frames_end = file.frames.runs.last().map_or(0, |last| last.end);
+                bytes = read_file(storage, &file.name, frames_end as u64)?;
+            }
+            if let Some(patch) = run.patch {
+                let offset = run.offset as u64;
+                let byte = bytes.get_mut(run.offset + patch.at);
+                *byte.ok_or_else(|| OpenError::Unstable { file: file.name.clone(), offset })? = patch.value;
+                self.report.repaired.push(Repaired { file: file.name.clone(), offset, lsn: Some(run.first) });
+            }
+            if !self.run(index, run, last, header.salt, &bytes)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// Hands on the frames of a run up to `last`; false if the visitor cuts.
+    fn run(&mut self, index: usize, run: &Run, last: Lsn, salt: u32, bytes: &[u8]) -> Result<bool, OpenError> {
+        let mut at = run.offset;
+        let mut lsn = run.first;
+        while lsn <= last {
+            let found = frame::check(bytes.get(at..).unwrap_or_default(), salt, |found| found == lsn);
+            let unstable = || OpenError::Unstable { file: self.files[index].name.clone(), offset: at as u64 };
+            let frame = found.ok_or_else(unstable)?;
+            // Frames below are in the checkpoint.
+            if lsn >= self.expected {
+                let durable = lsn <= self.mark;
+                if self.visitor.frame(lsn, frame.body, durable) == Verdict::Cut && !durable {
+                    self.end = Some((index, at as u64));
+                    self.cut(CutReason::Visitor);
+                    return Ok(false);
+                }
+                if !durable && self.unsynced_from.is_none() {
+                    self.unsynced_from = Some((index, at as u64));
+                }
+                self.report.frames += 1;
+                self.report.bytes += frame.bytes as u64;
+                self.expected = lsn.next();
+            }
+            at += frame.bytes;
+            lsn = lsn.next();
+        }
+        self.end = Some((index, at as u64));
         Ok(true)
     }
 

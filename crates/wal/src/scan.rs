@@ -20,6 +20,16 @@ pub(crate) struct ScannedFile {
     pub(crate) frames: FrameScan,
 }
 
+impl ScannedFile {
+    /// The first frame that the file was begun for, if it was begun.
+    pub(crate) fn base(&self) -> Option<Lsn> {
+        match self.state {
+            HeaderState::Begun { header, .. } => Some(header.base),
+            HeaderState::Spare | HeaderState::Unsupported { .. } | HeaderState::Unreadable => None,
+        }
+    }
+}
+
 /// The frames of one file.
 #[derive(Debug, Default)]
 pub(crate) struct FrameScan {

@@ -110,9 +110,11 @@ impl Writer {
 
     /// Takes the files off the list that hold nothing at or above `below`.
     pub(crate) fn take_files_below(&mut self, below: Lsn) -> Vec<LogFile> {
-        let last_base = if self.current.is_some() { None } else { Some(self.written.next()) };
-        let next_bases = self.files.iter().skip(1).map(|file| Some(file.base)).chain([last_base]);
-        let count = next_bases.take_while(|base| base.is_some_and(|base| base <= below)).count();
+        // A file ends where the next one begins; the last one, as long as it is written to, has no end.
+        let end_of_last = if self.current.is_some() { None } else { Some(self.written.next()) };
+        let ends = self.files.iter().skip(1).map(|file| Some(file.base)).chain([end_of_last]);
+        let files_and_ends = self.files.iter().zip(ends);
+        let count = files_and_ends.take_while(|(_, end)| end.is_some_and(|end| end <= below)).count();
         self.files.drain(..count).collect()
     }
 
