@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod glob;
 pub mod pause;
 pub mod random;
+pub mod rdb;
 pub mod server;
 pub mod session;
 pub mod settings;

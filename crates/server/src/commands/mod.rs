@@ -11,6 +11,7 @@ pub mod bitop;
 pub mod bits;
 pub mod client;
 pub mod del;
+pub mod dump;
 pub mod expire;
 pub mod expiry;
 pub mod flush;
@@ -28,11 +29,13 @@ pub mod object;
 pub mod ping;
 pub mod quit;
 pub mod rename;
+pub mod restore;
 pub mod scan;
 pub mod select;
 pub mod set;
 pub mod setbit;
 pub mod shutdown;
+pub mod sort;
 pub mod strings;
 pub mod ttl;
 pub mod wait;
@@ -53,6 +56,7 @@ pub static TABLE: &[&Spec] = &[
     &incr::DECRBY,
     &del::DEL,
     &multi::DISCARD,
+    &dump::SPEC,
     &ping::ECHO,
     &multi::EXEC,
     &del::EXISTS,
@@ -120,6 +124,7 @@ pub static TABLE: &[&Spec] = &[
     &rename::RENAME,
     &rename::RENAMENX,
     &quit::RESET,
+    &restore::SPEC,
     &scan::SCAN,
     &select::SELECT,
     &set::SET,
@@ -128,6 +133,8 @@ pub static TABLE: &[&Spec] = &[
     &set::SETNX,
     &append::SETRANGE,
     &shutdown::SPEC,
+    &sort::SORT,
+    &sort::SORT_RO,
     &append::STRLEN,
     &append::SUBSTR,
     &select::SWAPDB,

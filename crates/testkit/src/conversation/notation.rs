@@ -22,10 +22,12 @@ pub(super) fn arguments(line: &str) -> Result<Vec<Vec<u8>>, String> {
 
 /// Reads an expected reply.
 pub(super) fn expected(line: &str) -> Result<Value, String> {
-    let line = line.trim();
+    let line = line.trim_start();
     if let Some(text) = line.strip_prefix("(error)") {
-        return Ok(Value::Error(text.trim_start().into()));
+        // One space belongs to the notation, every other to the text.
+        return Ok(Value::Error(text.strip_prefix(' ').unwrap_or(text).into()));
     }
+    let line = line.trim_end();
     if !line.starts_with(['"', '[', '{', '(', '~', '>']) {
         return Ok(Value::Simple(line.into()));
     }
@@ -260,7 +262,7 @@ mod tests {
             "(true)",
             "(verbatim) \"txt:a\"",
         ] {
-            assert_eq!(expected(line).unwrap().to_string(), line.trim_end(), "{line}");
+            assert_eq!(expected(line).unwrap().to_string(), line, "{line}");
         }
         for line in ["[1", "[1 2", "{1}", "\"a\" b", "(what)", "(integer) x", "[,]"] {
             assert!(expected(line).is_err(), "{line}");
