@@ -57,7 +57,7 @@ fn files() -> Vec<PathBuf> {
 
 /// A server of its own for each conversation.
 fn server() -> Server {
-    Server::new(Settings::default(), Shard::interim(), Clock::manual(STARTS_AT_MS))
+    Server::new(Settings::default(), Shard::in_memory(&sutra_shard::Limits::default(), 7).expect("the default limits allow a shard"), Clock::manual(STARTS_AT_MS))
 }
 
 /// Dispatch without a socket: a session and a decoder for each connection.

@@ -3,6 +3,7 @@
 use crate::heap::HashValue;
 use bytes::Bytes;
 use std::fmt;
+use sutra_mmap_store::Record;
 
 /// Which entries a transaction may touch; it holds the locks of their stripes until it is dropped.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +19,16 @@ pub enum Scope<'a> {
 }
 
 /// The bytes of a string entry, borrowed from the transaction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct StringRef<'t> {
     pub(crate) bytes: &'t [u8],
+    pub(crate) record: Option<Record<'t>>,
+}
+
+impl fmt::Debug for StringRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StringRef").field(&self.bytes.len()).finish()
+    }
 }
 
 impl<'t> StringRef<'t> {
@@ -34,7 +42,11 @@ impl<'t> StringRef<'t> {
     /// (large values in mapped segments); otherwise a copy.
     #[must_use]
     pub fn to_shared(&self) -> Bytes {
-        Bytes::copy_from_slice(self.bytes)
+        const PINNED_BYTES_MIN: usize = 4096;
+        match &self.record {
+            Some(record) if self.bytes.len() >= PINNED_BYTES_MIN => record.shared_value(),
+            Some(_) | None => Bytes::copy_from_slice(self.bytes),
+        }
     }
 }
 

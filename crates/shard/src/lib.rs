@@ -5,9 +5,30 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod heap;
-mod naive;
+mod checkpoint;
+mod hash;
+#[doc(hidden)]
+pub mod heap;
+mod maintenance;
+mod meta;
+mod ops;
+mod options;
+mod passes;
+mod recovery;
+mod shard;
+#[doc(hidden)]
+pub mod slot;
+mod stats;
+mod stripe;
+#[doc(hidden)]
+pub mod table;
+mod txn;
 
 pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, WriteError};
 pub use heap::{HashValue, HeapValue};
-pub use naive::{Options, Shard, Txn, WatchFlag};
+pub use maintenance::TickReport;
+pub use options::{Limits, Options};
+pub use recovery::{OpenError, Recovery};
+pub use shard::Shard;
+pub use stats::{MemoryReport, PersistenceReport, ShardStats};
+pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};

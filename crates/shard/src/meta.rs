@@ -1,0 +1,68 @@
+//! The file `shard.meta`: what must never change in a data directory. Three copies of one block, 4 KiB apart, each with its own CRC.
+
+use sutra_wal::{IoError, Storage};
+
+const NAME: &str = "shard.meta";
+const MAGIC: [u8; 8] = *b"SMETA\x01\0\0";
+const BLOCK_BYTES: usize = 32;
+const COPY_STRIDE: u64 = 4096;
+const COPIES: u64 = 3;
+
+/// What is fixed when a data directory is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Seed of the keys' hash.
+    pub(crate) seed: u64,
+    /// Whether payloads are in mapped segments.
+    pub(crate) mapped: bool,
+}
+
+impl Meta {
+    fn encode(self) -> [u8; BLOCK_BYTES] {
+        let mut block = [0u8; BLOCK_BYTES];
+        block[..8].copy_from_slice(&MAGIC);
+        block[8..16].copy_from_slice(&self.seed.to_le_bytes());
+        block[16] = u8::from(self.mapped);
+        let crc = crc32fast::hash(&block[..28]);
+        block[28..].copy_from_slice(&crc.to_le_bytes());
+        block
+    }
+
+    fn decode(block: &[u8; BLOCK_BYTES]) -> Option<Meta> {
+        let seed = u64::from_le_bytes(*block[8..].first_chunk()?);
+        let meta = Meta { seed, mapped: block[16] != 0 };
+        (meta.encode() == *block).then_some(meta)
+    }
+
+    /// The first sound copy; `None` if there is no file. A file without a sound copy is `Some(None)`.
+    pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Option<Meta>>, IoError> {
+        if !storage.list()?.iter().any(|name| name == NAME) {
+            return Ok(None);
+        }
+        let file = storage.open(NAME)?;
+        for copy in 0..COPIES {
+            let mut block = [0u8; BLOCK_BYTES];
+            if file.read_at(copy * COPY_STRIDE, &mut block)? == BLOCK_BYTES
+                && let Some(meta) = Meta::decode(&block)
+            {
+                return Ok(Some(Some(meta)));
+            }
+        }
+        Ok(Some(None))
+    }
+
+    /// Writes all copies, durably, under a temporary name first.
+    pub(crate) fn store(self, storage: &dyn Storage) -> Result<(), IoError> {
+        const TEMPORARY: &str = "shard.meta.tmp";
+        if storage.list()?.iter().any(|name| name == TEMPORARY) {
+            storage.remove(TEMPORARY)?;
+        }
+        let file = storage.create(TEMPORARY, COPY_STRIDE * COPIES)?;
+        for copy in 0..COPIES {
+            file.write_at(copy * COPY_STRIDE, &self.encode())?;
+        }
+        file.sync()?;
+        storage.rename(TEMPORARY, NAME)?;
+        storage.sync_directory()
+    }
+}

@@ -1,0 +1,425 @@
+//! Opening a shard: meta file, segments, newest sound checkpoint, then the log after it. Serves at once; records are checked at their
+//! first read and in the background.
+
+use crate::checkpoint::{self, Chunk};
+use crate::hash::STRIPES;
+use crate::meta::Meta;
+use crate::ops::{Op, Ops};
+use crate::options::{Limits, Options};
+use crate::shard::{Replayed, Shard};
+use crate::slot::{ExpiryHint, Slot, SlotKind};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use sutra_mmap_store::{Anonymous, Directory, Location, Options as StoreOptions, SegmentSpace, Store};
+use sutra_wal::{Damage, Disk, IoError, Log, LogOptions, Lsn, Replay, Storage, Verdict};
+
+/// Classes of time to live that are kept apart: none, minutes, hours, longer.
+const CLASSES: usize = 4;
+
+/// What recovery found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Entries after recovery.
+    pub entries: u64,
+    /// Where the checkpoint's replay began; 0: there was none.
+    pub checkpoint_lsn: u64,
+    /// Frames replayed.
+    pub frames: u64,
+    /// Edits replayed.
+    pub edits: u64,
+    /// The last LSN.
+    pub last_lsn: u64,
+    /// Where and why the log was cut at its end, if it was.
+    pub cut: Option<String>,
+    /// One sentence for each damage found, with file and offset.
+    pub damage: Vec<String>,
+}
+
+/// Why a shard could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has the directory, or it cannot be used.
+    Directory(String),
+    /// An operation on a file failed.
+    Io(IoError),
+    /// The segments could not be opened.
+    Store(sutra_mmap_store::OpenError),
+    /// The log could not be opened.
+    Log(sutra_wal::OpenError),
+    /// The directory was written with the other setting of `mapped`.
+    OtherMode {
+        /// How it was written.
+        mapped: bool,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Directory(text) => f.write_str(text),
+            OpenError::Io(error) => error.fmt(f),
+            OpenError::Store(error) => error.fmt(f),
+            OpenError::Log(error) => error.fmt(f),
+            OpenError::OtherMode { mapped } => write!(
+                f,
+                "the data directory was written with MMAP_ENABLED={mapped}: start with that setting, or with an empty directory"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<IoError> for OpenError {
+    fn from(error: IoError) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+/// Stripes are filled by replay and verified against their image's LSN.
+struct Replayer<'s> {
+    shard: &'s Shard,
+    stripe_lsn: Box<[Lsn; STRIPES]>,
+    now_ms: u64,
+    report: Recovery,
+    missing: u64,
+    /// Expiry words to be set at the end, for records that are still where they were.
+    expiries: HashMap<Location, Option<u64>>,
+}
+
+impl Replay for Replayer<'_> {
+    fn frame(&mut self, lsn: Lsn, body: &[u8], durable: bool) -> Verdict {
+        if !durable && !self.payloads_arrived(lsn, body) {
+            return Verdict::Cut;
+        }
+        self.report.frames += 1;
+        for op in Ops::new(body) {
+            let Ok(op) = op else {
+                self.report.damage.push(format!("log frame {}: its content is not understood", lsn.0));
+                break;
+            };
+            let stripe_lsn = &self.stripe_lsn;
+            let wants = |stripe: u8| lsn > stripe_lsn[stripe as usize];
+            match self.shard.replay(&op, self.now_ms, &wants) {
+                Replayed::Done => {
+                    self.report.edits += 1;
+                    self.note_expiry(&op);
+                }
+                Replayed::Skipped => {}
+                Replayed::Missing => {
+                    tracing::debug!(lsn = lsn.0, ?op, "an edit names an entry that is not there");
+                    self.missing += 1;
+                }
+            }
+        }
+        Verdict::Accept
+    }
+
+    /// What the lost frames changed is unknown, so nothing older than them may be served: a deleted or replaced entry could be among it.
+    fn damaged(&mut self, damage: &Damage) {
+        self.report.damage.push(format!(
+            "{} at offset {}: frames {} to {} are damaged; every entry older than the damage is dropped, since it may have been changed or deleted there",
+            damage.file, damage.offset, damage.first.0, damage.last.0
+        ));
+        for stripe in 0..STRIPES {
+            if damage.last > self.stripe_lsn[stripe] {
+                let mut guard = self.shard.lock(stripe as u8);
+                let databases: Vec<u8> = guard.databases().map(|(db, _)| db).collect();
+                for db in databases {
+                    let pin = self.shard.logs_keys().then(|| self.shard.pin());
+                    let change = self.shard.flush_stripe(&mut guard, db, pin.as_ref());
+                    self.shard.account(change);
+                }
+            }
+        }
+    }
+}
+
+impl Replayer<'_> {
+    fn note_expiry(&mut self, op: &Op<'_>) {
+        match op {
+            Op::Expire { location, expires_at_ms, .. } => {
+                self.expiries.insert(*location, (*expires_at_ms != 0).then_some(*expires_at_ms));
+            }
+            Op::Place { old, new, .. } => {
+                self.expiries.remove(new);
+                if let Some(old) = old {
+                    self.expiries.remove(old);
+                }
+            }
+            Op::Remove { location, .. } => {
+                self.expiries.remove(location);
+            }
+            Op::HeapPut { .. }
+            | Op::HeapEdit { .. }
+            | Op::HeapRemove { .. }
+            | Op::HeapExpire { .. }
+            | Op::Flush { .. }
+            | Op::Swap { .. }
+            | Op::KeyPut { .. }
+            | Op::KeyRemove { .. }
+            | Op::KeyExpire { .. }
+            | Op::StoreSynced { .. } => {}
+        }
+    }
+
+    /// Sets the expiry words that the log's EXPIREs left.
+    fn set_expiries(&mut self) {
+        let pin = self.shard.pin();
+        for (location, expires_at_ms) in self.expiries.drain() {
+            if self.shard.store.set_expiry(&pin, location, expires_at_ms).is_err() {
+                tracing::warn!(segment = location.segment(), offset = location.offset_bytes(), "an expiry could not be set: the record is damaged");
+            }
+        }
+    }
+
+    /// Whether the records that a frame names are there: its log may have reached the disk before its segments did.
+    fn payloads_arrived(&self, lsn: Lsn, body: &[u8]) -> bool {
+        let pin = self.shard.pin();
+        Ops::new(body).all(|op| match op {
+            Ok(Op::Place { hash, new, bytes, crc, .. }) if lsn > self.stripe_lsn[hash.stripe as usize] => self
+                .shard
+                .store
+                .record(&pin, new)
+                .is_some_and(|record| record.bytes() == bytes && record.crc() == crc && record.verify()),
+            Ok(_) | Err(_) => true,
+        })
+    }
+}
+
+impl Shard {
+    /// Opens or makes the shard in `options.directory`. `now_ms` is Unix milliseconds.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the directory is in use, cannot be read or written, or was written in the other mode. Damage is no error: what is
+    /// damaged is dropped and named in [`Recovery::damage`].
+    pub fn open(options: &Options, now_ms: u64) -> Result<(Shard, Recovery), OpenError> {
+        let disk = Disk::open(&options.directory)?;
+        let lock = disk.lock().map_err(|error| OpenError::Directory(error.to_string()))?;
+        let space: Box<dyn SegmentSpace> = if options.mapped {
+            Box::new(Directory::open(options.directory.join("segments")).map_err(|e| OpenError::Directory(e.to_string()))?)
+        } else {
+            Box::new(Anonymous)
+        };
+        let (mut shard, recovery) = Shard::open_on(Arc::new(disk), space, options, now_ms)?;
+        shard.directory_lock = Some(lock);
+        Ok((shard, recovery))
+    }
+
+    /// A shard in anonymous memory, without log or directory: nothing survives it.
+    ///
+    /// # Errors
+    /// [`OpenError::Store`] if the limits allow no segment.
+    pub fn in_memory(limits: &Limits, seed: u64) -> Result<Shard, OpenError> {
+        let (store, _) = Store::open(Box::new(Anonymous), store_options(limits)).map_err(OpenError::Store)?;
+        let shard = Shard::assemble(store, None, seed, false, limits);
+        shard.adopt_records();
+        Ok(shard)
+    }
+
+    /// Opens the shard on a storage and a segment space of the caller's: the simulator's, in tests.
+    ///
+    /// # Errors
+    /// As [`Shard::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
+        space: Box<dyn SegmentSpace>,
+        options: &Options,
+        now_ms: u64,
+    ) -> Result<(Shard, Recovery), OpenError> {
+        let mut damage = Vec::new();
+        let meta = match Meta::load(&*storage)? {
+            Some(Some(meta)) if options.log => meta,
+            Some(Some(meta)) => {
+                discard(&*storage, &*space)?;
+                meta
+            }
+            Some(None) => {
+                damage.push("shard.meta: no copy is sound; the shard starts empty".to_owned());
+                discard(&*storage, &*space)?;
+                let meta = Meta { seed: options.seed, mapped: options.mapped };
+                meta.store(&*storage)?;
+                meta
+            }
+            None => {
+                // Segments without a meta file: the first start died before it was durable.
+                discard(&*storage, &*space)?;
+                let meta = Meta { seed: options.seed, mapped: options.mapped };
+                meta.store(&*storage)?;
+                meta
+            }
+        };
+        let meta = if meta.mapped == options.mapped {
+            meta
+        } else if options.log {
+            return Err(OpenError::OtherMode { mapped: meta.mapped });
+        } else {
+            let meta = Meta { mapped: options.mapped, ..meta };
+            meta.store(&*storage)?;
+            meta
+        };
+        let (store, store_damage) = Store::open(space, store_options(&options.limits)).map_err(OpenError::Store)?;
+        damage.extend(store_damage.iter().map(ToString::to_string));
+        let mut shard =
+            Shard::assemble(store, Some(Arc::clone(&storage)), meta.seed, options.mapped, &options.limits);
+        shard.checkpoint_log_bytes = options.checkpoint_log_bytes;
+        let mut replayer = Replayer {
+            shard: &shard,
+            stripe_lsn: Box::new([Lsn(0); STRIPES]),
+            now_ms,
+            report: Recovery { damage, ..Recovery::default() },
+            missing: 0,
+            expiries: HashMap::new(),
+        };
+        let start = if options.log { replayer.load_checkpoint(&*storage)? } else { Lsn(0) };
+        let mut log = None;
+        if options.log {
+            let log_options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
+            let (opened, replayed) =
+                Log::open(Arc::clone(&storage), log_options, start, &mut replayer).map_err(OpenError::Log)?;
+            if let Some(cut) = &replayed.cut {
+                replayer.report.cut = Some(format!("{} at offset {}: {:?}", cut.file, cut.offset, cut.reason));
+            }
+            for repaired in &replayed.repaired {
+                tracing::warn!(file = %repaired.file, offset = repaired.offset, "a damaged byte of the log was corrected by its checksum");
+            }
+            replayer.report.last_lsn = opened.last().0;
+            log = Some(opened);
+        }
+        replayer.set_expiries();
+        let missing = replayer.missing;
+        let mut report = replayer.report;
+        if missing > 0 && report.damage.is_empty() {
+            report.damage.push(format!("{missing} edits of the log name entries that are not there"));
+        }
+        shard.adopt_records();
+        shard.log = log;
+        report.entries = shard.entries();
+        Ok((shard, report))
+    }
+
+    /// Tells the store which records are live, without reading them: sizes are set right when the records are verified.
+    fn adopt_records(&self) {
+        let mut counts = vec![0u32; 1 << 16];
+        let mut lost = Vec::new();
+        let each = |visit: &mut dyn FnMut(Location)| {
+            for stripe in 0..=u8::MAX {
+                let stripe = self.lock(stripe);
+                for (_, database) in stripe.databases() {
+                    database.table.for_each(|_, slot| {
+                        if slot.kind() == SlotKind::Record {
+                            visit(Location::from_bits(slot.location()));
+                        }
+                    });
+                }
+            }
+        };
+        if self.mapped {
+            each(&mut |location| counts[usize::from(location.segment())] += 1);
+            let capacity: HashMap<u16, u32> =
+                self.store.segments().iter().map(|segment| (segment.id, segment.capacity_bytes)).collect();
+            each(&mut |location| {
+                let id = location.segment();
+                let room = capacity.get(&id).map_or(0, |bytes| bytes.saturating_sub(location.offset_bytes()));
+                let share = capacity.get(&id).map_or(0, |bytes| bytes / counts[usize::from(id)].max(1)) & !7;
+                if !self.store.adopt(location, share.min(room)) {
+                    lost.push(location);
+                }
+            });
+        }
+        if let Err(error) = self.store.finish_recovery() {
+            tracing::warn!(%error, "a segment's file could not be removed");
+        }
+    }
+}
+
+impl Replayer<'_> {
+    /// Loads the newest checkpoint that has its end; returns where the log's replay begins.
+    fn load_checkpoint(&mut self, storage: &dyn Storage) -> Result<Lsn, OpenError> {
+        let mut names: Vec<(Lsn, String)> =
+            storage.list()?.into_iter().filter_map(|name| Some((checkpoint::file_lsn(&name)?, name))).collect();
+        names.sort();
+        let Some((start, name)) = names.pop() else { return Ok(Lsn(0)) };
+        let mut begun = [false; STRIPES];
+        let mut expected = 0;
+        let mut seen = 0u64;
+        let (damage, ended) = checkpoint::read(storage, &name, &mut |chunk| match chunk {
+            Chunk::Stripe { stripe, lsn } => {
+                seen += 1;
+                begun[stripe as usize] = true;
+                self.stripe_lsn[stripe as usize] = lsn;
+            }
+            Chunk::Slots { stripe, db, words } => {
+                seen += 1;
+                self.load_slots(stripe, db, &words);
+            }
+            Chunk::Ops { body, .. } => {
+                seen += 1;
+                for op in Ops::new(&body).flatten() {
+                    self.shard.replay(&op, self.now_ms, &|_| true);
+                }
+            }
+            Chunk::End { chunks } => expected = chunks,
+        })?;
+        for damage in &damage {
+            self.report.damage.push(format!("{name} at offset {}: a part of the index is damaged; its entries are dropped", damage.offset));
+        }
+        if !ended {
+            self.report.damage.push(format!("{name}: its end is missing; entries behind it are dropped"));
+        } else if expected > seen + damage.len() as u64 {
+            self.report.damage.push(format!("{name}: {} parts are missing", expected - seen));
+        }
+        // A stripe whose beginning is damaged: its LSN stands in its other chunks, but if all are gone, its log is replayed from the start
+        // of the trimmed log, which edits entries that are lost; they are counted as missing and dropped.
+        for (stripe, begun) in begun.iter().enumerate() {
+            if !begun {
+                self.stripe_lsn[stripe] = start;
+            }
+        }
+        self.report.checkpoint_lsn = start.0;
+        Ok(start)
+    }
+
+    fn load_slots(&self, stripe: u8, db: u8, words: &[u64]) {
+        let mut guard = self.shard.lock(stripe);
+        let database = guard.database_or_new(db);
+        let before = database.table.memory_bytes() as i64;
+        let mut entries = 0;
+        for pair in words.chunks_exact(2) {
+            if let Some(slot) = Slot::from_words([pair[0], pair[1]])
+                && slot.kind() == SlotKind::Record
+            {
+                database.expires += u64::from(slot.expiry_hint() != ExpiryHint::NONE);
+                database.table.insert(slot);
+                entries += 1;
+            }
+        }
+        let after = database.table.memory_bytes() as i64;
+        self.shard.account_slot(entries, after - before);
+    }
+}
+
+fn store_options(limits: &Limits) -> StoreOptions {
+    let segment_bytes = sutra_eviction::segment_bytes(limits.max_memory_bytes);
+    StoreOptions {
+        segment_bytes,
+        limit_bytes: limits.max_memory_bytes,
+        overdraft_bytes: u64::from(segment_bytes) * 4,
+        classes: CLASSES,
+        lanes: 1,
+    }
+}
+
+/// Removes whatever an earlier shard left: files of the log, checkpoints, segments.
+fn discard(storage: &dyn Storage, space: &dyn SegmentSpace) -> Result<(), OpenError> {
+    for name in storage.list()? {
+        if name.ends_with(".wal") || name.starts_with("checkpoint") {
+            storage.remove(&name)?;
+        }
+    }
+    for (id, _) in space.list().map_err(|error| OpenError::Directory(error.to_string()))? {
+        space.remove(id).map_err(|error| OpenError::Directory(error.to_string()))?;
+    }
+    Ok(())
+}
