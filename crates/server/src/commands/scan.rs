@@ -54,7 +54,7 @@ pub static RANDOMKEY: Spec = Spec {
 pub static DBSIZE: Spec = Spec {
     name: "dbsize",
     arity: 1,
-    flags: Flags::READONLY.and(Flags::FAST),
+    flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALL_KEYS),
     keys: Keys::None,
     group: "server",
     since: "1.0.0",
