@@ -2,6 +2,7 @@
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::rdb::{self, HashField, Restored};
+use std::collections::BTreeMap;
 use sutra_protocol::Reply;
 use sutra_shard::Put;
 
@@ -62,8 +63,15 @@ fn restore_hash(cx: &mut Context<'_, '_>, key: &[u8], fields: &[HashField<'_>]) 
     let db = cx.db();
     let pairs: Vec<(&[u8], &[u8])> = fields.iter().map(|field| (&*field.field, &*field.value)).collect();
     cx.txn.hash_set(db, key, &pairs, false)?;
-    for field in fields.iter().filter(|field| field.expires_at_ms.is_some()) {
-        cx.txn.hash_expire(db, key, &[&field.field], field.expires_at_ms)?;
+    // Fields that expire together are usually set together: one change of the entry for each time.
+    let mut expiring: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    for HashField { field, expires_at_ms, .. } in fields {
+        if let Some(at_ms) = expires_at_ms {
+            expiring.entry(*at_ms).or_default().push(field);
+        }
+    }
+    for (at_ms, fields) in expiring {
+        cx.txn.hash_expire(db, key, &fields, Some(at_ms))?;
     }
     Ok(())
 }

@@ -117,8 +117,7 @@ pub fn restore(payload: &[u8]) -> Result<Restored<'_>, PayloadError> {
 }
 
 fn dump_hash(payload: &mut Vec<u8>, hash: &HashValue, now_ms: u64) {
-    let expiry = |field: &[u8]| hash.field_expiry(field, now_ms).flatten();
-    let earliest_ms = hash.iter(now_ms).filter_map(|(field, _)| expiry(field)).min();
+    let earliest_ms = hash.fields(now_ms).filter_map(|field| field.expires_at_ms).min();
     if let Some(earliest_ms) = earliest_ms {
         payload.push(TYPE_HASH_METADATA);
         payload.extend_from_slice(&earliest_ms.to_le_bytes());
@@ -135,12 +134,12 @@ fn dump_hash(payload: &mut Vec<u8>, hash: &HashValue, now_ms: u64) {
         payload.push(TYPE_HASH);
     }
     write_length(payload, hash.len(now_ms) as u64);
-    for (field, value) in hash.iter(now_ms) {
+    for field in hash.fields(now_ms) {
         if let Some(earliest_ms) = earliest_ms {
-            write_length(payload, expiry(field).map_or(0, |at_ms| at_ms - earliest_ms + 1));
+            write_length(payload, field.expires_at_ms.map_or(0, |at_ms| at_ms - earliest_ms + 1));
         }
-        write_string(payload, field);
-        write_string(payload, value);
+        write_string(payload, field.name);
+        write_string(payload, field.value);
     }
 }
 

@@ -1,8 +1,9 @@
 //! HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT, HPERSIST: fields that expire by themselves.
 
 use super::fields::{COUNT_NOT_ABOVE_ZERO, COUNT_NOT_POSITIVE, TimeForm, fields};
-use super::{BASE, GROWS, WRITES};
+use super::{BASE, GROWS, WRITES, peek};
 use crate::command::{Args, CommandError, Context, Spec};
+use std::collections::HashSet;
 use sutra_protocol::Reply;
 
 /// HEXPIRE.
@@ -109,41 +110,69 @@ fn expire<'t>(
     command: &str,
 ) -> Result<Reply<'t>, CommandError> {
     let (db, key, now_ms) = (cx.db(), args.take()?, cx.now_ms);
-    cx.txn.hash(db, key)?;
+    let hash = peek(cx, key)?;
     let at_ms = form.take(&mut args, now_ms, command)?;
     let condition = Condition::take(&mut args);
     let fields = fields(&mut args, COUNT_NOT_ABOVE_ZERO)?;
-    let mut outcomes = Vec::with_capacity(fields.len());
-    // One at a time: a field that is named twice is seen by its second turn as its first has left it.
-    for field in fields {
-        let old = cx.txn.hash(db, key)?.and_then(|hash| hash.field_expiry(field, now_ms));
-        outcomes.push(Reply::Integer(match old {
+    let removes = at_ms <= now_ms;
+    let mut changes = Changes::default();
+    let outcomes = fields.iter().map(|field| {
+        // A field that is named again is seen as its first turn has left it.
+        let old = match (changes.contains(field), removes) {
+            (false, _) => hash.and_then(|hash| hash.field_expiry(field, now_ms)),
+            (true, true) => None,
+            (true, false) => Some(Some(at_ms)),
+        };
+        Reply::Integer(match old {
             None => outcome::NO_FIELD,
             Some(old) if !condition.met(old, at_ms) => outcome::NOT_MET,
             Some(_) => {
-                cx.txn.hash_expire(db, key, &[field], Some(at_ms))?;
-                if at_ms <= now_ms { outcome::REMOVED } else { outcome::DONE }
+                changes.add(field);
+                if removes { outcome::REMOVED } else { outcome::DONE }
             }
-        }));
-    }
+        })
+    });
+    let outcomes = outcomes.collect();
+    cx.txn.hash_expire(db, key, &changes.fields, Some(at_ms))?;
     Ok(Reply::Array(outcomes))
 }
 
 fn hpersist<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let (db, key, now_ms) = (cx.db(), args.take()?, cx.now_ms);
-    cx.txn.hash(db, key)?;
+    let hash = peek(cx, key)?;
     let fields = fields(&mut args, COUNT_NOT_POSITIVE)?;
-    let mut outcomes = Vec::with_capacity(fields.len());
-    for field in fields {
-        let old = cx.txn.hash(db, key)?.and_then(|hash| hash.field_expiry(field, now_ms));
-        outcomes.push(Reply::Integer(match old {
+    let mut changes = Changes::default();
+    let outcomes = fields.iter().map(|field| {
+        Reply::Integer(match hash.and_then(|hash| hash.field_expiry(field, now_ms)) {
             None => outcome::NO_FIELD,
             Some(None) => outcome::NO_EXPIRY,
+            Some(Some(_)) if changes.contains(field) => outcome::NO_EXPIRY,
             Some(Some(_)) => {
-                cx.txn.hash_expire(db, key, &[field], None)?;
+                changes.add(field);
                 outcome::DONE
             }
-        }));
-    }
+        })
+    });
+    let outcomes = outcomes.collect();
+    cx.txn.hash_expire(db, key, &changes.fields, None)?;
     Ok(Reply::Array(outcomes))
+}
+
+/// The fields that a command has decided to change, in their order, each once.
+#[derive(Default)]
+struct Changes<'t> {
+    fields: Vec<&'t [u8]>,
+    known: HashSet<&'t [u8]>,
+}
+
+impl<'t> Changes<'t> {
+    fn contains(&self, field: &[u8]) -> bool {
+        self.known.contains(field)
+    }
+
+    fn add(&mut self, field: &'t [u8]) {
+        if self.known.insert(field) {
+            self.fields.push(field);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! HINCRBY and HINCRBYFLOAT.
 
-use super::{BASE, GROWS};
+use super::{BASE, GROWS, peek};
 use crate::command::{Args, CommandError, Context, Spec};
 use sutra_protocol::{Reply, number};
 
@@ -29,7 +29,7 @@ pub(in crate::commands) static HINCRBYFLOAT: Spec = Spec {
 
 fn hincrby<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let (db, key, field, increment) = (cx.db(), args.take()?, args.take()?, args.take_i64()?);
-    let old = match cx.txn.hash(db, key)?.and_then(|hash| hash.get(field, cx.now_ms)) {
+    let old = match peek(cx, key)?.and_then(|hash| hash.get(field, cx.now_ms)) {
         None => 0,
         Some(value) => number::parse_i64(value).ok_or(CommandError::text("ERR hash value is not an integer"))?,
     };
@@ -44,7 +44,7 @@ fn hincrbyfloat<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<R
     if !increment.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
     }
-    let new = match cx.txn.hash(db, key)?.and_then(|hash| hash.get(field, cx.now_ms)) {
+    let new = match peek(cx, key)?.and_then(|hash| hash.get(field, cx.now_ms)) {
         None => increment,
         Some(value) => {
             let old = number::parse_long_double(value).ok_or(CommandError::text("ERR hash value is not a float"))?;

@@ -1,7 +1,8 @@
 //! Commands on hashes, their fields' expiry included.
 
-use crate::command::{CommandError, Flags, Keys, Spec};
+use crate::command::{CommandError, Context, Flags, Keys, Spec};
 use sutra_protocol::Reply;
+use sutra_shard::{HashValue, Value};
 
 pub(super) mod expire;
 pub(super) mod get;
@@ -37,6 +38,15 @@ const WRITES: Flags = Flags::WRITE.and(Flags::FAST);
 
 /// Flags of a command that may need more memory.
 const GROWS: Flags = Flags::WRITE.and(Flags::FAST).and(Flags::DENYOOM);
+
+/// The hash that a command is about to change: unlike [`Txn::hash`](sutra_shard::Txn::hash) this counts no hit and no miss, as in Redis.
+fn peek<'t>(cx: &'t Context<'_, '_>, key: &[u8]) -> Result<Option<&'t HashValue>, CommandError> {
+    match cx.txn.peek(cx.db(), key).map(|entry| entry.value) {
+        None => Ok(None),
+        Some(Value::Hash(hash)) => Ok(Some(hash)),
+        Some(Value::String(_)) => Err(CommandError::WrongType),
+    }
+}
 
 fn count(number: usize) -> Reply<'static> {
     Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))

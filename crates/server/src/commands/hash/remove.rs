@@ -1,7 +1,7 @@
 //! HDEL and HGETDEL.
 
 use super::fields::{COUNT_NOT_POSITIVE, fields};
-use super::{BASE, WRITES, count};
+use super::{BASE, WRITES, count, peek};
 use crate::command::{Args, CommandError, Context, Spec};
 use std::collections::HashSet;
 use sutra_protocol::Reply;
@@ -38,7 +38,7 @@ fn hdel<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>
 
 fn hgetdel<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let (db, key) = (cx.db(), args.take()?);
-    let hash = cx.txn.hash(db, key)?;
+    let hash = peek(cx, key)?;
     let fields = fields(&mut args, COUNT_NOT_POSITIVE)?;
     let Some(hash) = hash else { return Ok(Reply::Array(fields.iter().map(|_| Reply::Null).collect())) };
     // Copies: the values are gone when the reply is encoded. A field that is named twice is found once.

@@ -43,9 +43,9 @@ fn hscan<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t
     let mut items = Vec::new();
     let next = hash.scan(cursor, count, cx.now_ms, &mut |field, value| {
         if pattern.is_none_or(|pattern| glob::matches(pattern, field)) {
-            items.push(Reply::BulkOwned(field.to_vec()));
+            items.push(Reply::Bulk(field));
             if values {
-                items.push(Reply::BulkOwned(value.to_vec()));
+                items.push(Reply::Bulk(value));
             }
         }
     });

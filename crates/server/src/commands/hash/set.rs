@@ -1,6 +1,6 @@
 //! HSET, HMSET, HSETNX.
 
-use super::{BASE, GROWS, count};
+use super::{BASE, GROWS, count, peek};
 use crate::command::{Args, CommandError, Context, Spec};
 use sutra_protocol::Reply;
 
@@ -50,11 +50,10 @@ fn hmset<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
 
 fn hsetnx<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let (key, field, value) = (args.take()?, args.take()?, args.take()?);
-    let (db, now_ms) = (cx.db(), cx.now_ms);
-    if cx.txn.hash(db, key)?.is_some_and(|hash| hash.get(field, now_ms).is_some()) {
+    if peek(cx, key)?.is_some_and(|hash| hash.contains(field, cx.now_ms)) {
         return Ok(Reply::Integer(0));
     }
-    cx.txn.hash_set(db, key, &[(field, value)], false)?;
+    cx.txn.hash_set(cx.db(), key, &[(field, value)], false)?;
     Ok(Reply::Integer(1))
 }
 

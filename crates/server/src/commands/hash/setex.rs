@@ -1,7 +1,7 @@
 //! HSETEX.
 
 use super::fields::TimeForm;
-use super::{BASE, GROWS};
+use super::{BASE, GROWS, peek};
 use crate::command::{Args, CommandError, Context, Spec};
 use sutra_protocol::Reply;
 
@@ -44,8 +44,8 @@ struct Options<'t> {
 fn hsetex<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let (db, key, now_ms) = (cx.db(), args.take()?, cx.now_ms);
     let Options { condition, expiry, pairs } = options(&mut args, now_ms)?;
-    let hash = cx.txn.hash(db, key)?;
-    let exists = |(field, _): &(&[u8], &[u8])| hash.is_some_and(|hash| hash.get(field, now_ms).is_some());
+    let hash = peek(cx, key)?;
+    let exists = |(field, _): &(&[u8], &[u8])| hash.is_some_and(|hash| hash.contains(field, now_ms));
     let met = match condition {
         Condition::Always => true,
         Condition::Fnx => !pairs.iter().any(exists),
