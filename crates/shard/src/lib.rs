@@ -32,3 +32,4 @@ pub use recovery::{OpenError, Recovery};
 pub use shard::Shard;
 pub use stats::{MemoryReport, PersistenceReport, ShardStats};
 pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};
+pub use sutra_wal::Lsn;

@@ -245,7 +245,18 @@ impl<'s> Txn<'s> {
     }
 
     fn is_live(&self, found: &Found<'_>) -> bool {
-        self.replays || found.expires_at_ms().is_none_or(|at| at > self.now_ms)
+        if self.replays {
+            return true;
+        }
+        // A hash whose last field has expired is gone, as it is after its last HDEL.
+        let has_content = match found.body {
+            Body::Record(_) => true,
+            Body::Heap(entry) => match &entry.value {
+                HeapValue::Hash(hash) => !hash.is_empty(self.now_ms),
+                HeapValue::Bytes(_) => true,
+            },
+        };
+        has_content && found.expires_at_ms().is_none_or(|at| at > self.now_ms)
     }
 
     // ---- reading ----
@@ -661,6 +672,7 @@ impl<'s> Txn<'s> {
                 let entry = stripe.heap.at(slot.location() as u32)?;
                 let kind = match &entry.value {
                     HeapValue::Bytes(_) => ValueKind::String,
+                    HeapValue::Hash(hash) if hash.is_empty(self.now_ms) => return None,
                     HeapValue::Hash(_) => ValueKind::Hash,
                 };
                 Some((&entry.key, kind, entry.expires_at_ms))
