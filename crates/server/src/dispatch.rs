@@ -9,7 +9,7 @@ use crate::session::{Queued, Replies, Session};
 use crate::table::{Command, Handling, table};
 use crate::transaction;
 use std::sync::atomic::Ordering;
-use sutra_protocol::{Output, Reply};
+use sutra_protocol::{Mark, Output, Reply};
 use sutra_shard::{Scope, Txn};
 
 /// One cheap command in so many is timed, and counts for so many. A power of two.
@@ -91,7 +91,7 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
         refuse(session, Some(command), b"NOAUTH Authentication required.", output);
         return Outcome::Done;
     }
-    if let Some(error) = server.gate.refusal(flags) {
+    if let Some(error) = gate(server, flags, args, now_ms) {
         refuse(session, Some(command), error.to_string().as_bytes(), output);
         return Outcome::Done;
     }
@@ -118,12 +118,40 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
     if command.handling == Handling::Exec {
         transaction::execute(server, session, command, now_ms, output);
     } else {
-        with_scope(command, args, |scope| {
-            let mut txn = server.shard.begin(scope, now_ms);
-            run(server, session, &mut txn, command, args, now_ms, output);
-        });
+        let mark = output.mark();
+        let mut txn = with_scope(command, args, |scope| server.shard.begin(scope, now_ms));
+        run(server, session, &mut txn, command, args, now_ms, output);
+        commit(session, txn, mark, output);
     }
     Outcome::Done
+}
+
+/// Appends what was changed to the log while the locks are held. A change that could not be logged is not acknowledged: the replies since
+/// `mark` become an error.
+pub(crate) fn commit(session: &mut Session, txn: Txn<'_>, mark: Mark, output: &mut Output) {
+    match txn.commit() {
+        Ok(None) => {}
+        Ok(Some(lsn)) => session.logged = Some(lsn),
+        Err(error) => {
+            let text = CommandError::from(error).to_string();
+            output.truncate_to(mark);
+            append_error(output, text.as_bytes());
+            session.client.worker.errors.count(&text);
+        }
+    }
+}
+
+/// Why a command may not run now: the log has failed, or there is no room for what it brings and none can be made. Called before any
+/// lock is taken, since making room takes them.
+pub(crate) fn gate(server: &Server, flags: Flags, args: &[&[u8]], now_ms: u64) -> Option<CommandError> {
+    if let Some(error) = server.gate.refusal(flags) {
+        return Some(error);
+    }
+    if !flags.has(Flags::DENYOOM) {
+        return None;
+    }
+    let incoming_bytes: usize = args.iter().map(|arg| arg.len()).sum();
+    server.shard.make_room(incoming_bytes as u64, now_ms).err().map(CommandError::from)
 }
 
 /// Runs one command inside locks that cover its keys, encodes the reply while they are held, and counts.
@@ -138,7 +166,6 @@ pub(crate) fn run(
 ) {
     let spec = command.spec;
     session.tick = session.tick.wrapping_add(1);
-    session.wrote |= spec.flags.has(Flags::WRITE);
     let weight = timing_weight(server, session.tick, command, args);
     let began_ns = if weight == 0 { 0 } else { server.clock.stamp_ns() };
     let failed = if command.handling == Handling::Hello {
@@ -146,6 +173,9 @@ pub(crate) fn run(
         encode(result, session, output)
     } else {
         let version = session.version;
+        if session.no_touch {
+            txn.set_touch(false);
+        }
         let mut context = Context { server, session, txn, now_ms };
         match (spec.run)(Args::new(args, command.words), &mut context) {
             Ok(reply) => {

@@ -7,6 +7,7 @@ pub mod command;
 pub mod commands;
 pub mod dispatch;
 pub mod glob;
+pub mod net;
 pub mod pause;
 pub mod random;
 pub mod rdb;

@@ -3,6 +3,7 @@
 use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
+use crate::net::commit::GroupCommit;
 use crate::pause::Pause;
 use crate::settings::Settings;
 use crate::slowlog::SlowLog;
@@ -30,6 +31,8 @@ pub struct Server {
     pub gate: Gate,
     /// CLIENT PAUSE.
     pub pause: Pause,
+    /// Who waits for the log to be durable.
+    pub commit: GroupCommit,
     /// When the process began to serve, in Unix milliseconds.
     pub started_ms: u64,
     /// Clients closed to save memory.
@@ -79,6 +82,7 @@ impl Server {
             slowlog: SlowLog::default(),
             gate: Gate::default(),
             pause: Pause::default(),
+            commit: GroupCommit::default(),
             clients_evicted: AtomicU64::new(0),
             attention: AtomicU32::new(0),
             monitors: Mutex::new(Vec::new()),
@@ -162,6 +166,17 @@ impl Server {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         *self.stop.borrow() != Stop::No
+    }
+
+    /// After the last connection: leaves everything on disk as the stop was asked for.
+    pub(crate) fn close(&self) {
+        if *self.stop.borrow() == Stop::NoSave {
+            return;
+        }
+        // A checkpoint makes everything durable, and the next start quick.
+        if let Err(error) = self.shard.checkpoint(self.clock.now_ms()) {
+            tracing::error!(%error, "the last checkpoint could not be written; the next start replays the log");
+        }
     }
 
     /// Whether any of these reasons to look closer is there.

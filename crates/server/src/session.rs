@@ -1,6 +1,6 @@
 //! What one connection has chosen and begun.
 
-use crate::clients::{Client, Clients};
+use crate::clients::Client;
 use crate::server::Server;
 use crate::table::Command;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use sutra_protocol::Version;
-use sutra_shard::WatchFlag;
+use sutra_shard::{Lsn, WatchFlag};
 
 /// The state of one connection.
 pub struct Session {
@@ -22,8 +22,10 @@ pub struct Session {
     pub replies: Replies,
     /// Set by a command after whose reply the connection is to be closed (QUIT, CLIENT KILL of itself, SHUTDOWN).
     pub close: bool,
-    /// Set when a command of the present batch may have written.
-    pub wrote: bool,
+    /// The last frame that commands of the present batch have logged.
+    pub logged: Option<Lsn>,
+    /// CLIENT NO-TOUCH: reads refresh no recency.
+    pub no_touch: bool,
     /// What others see of this connection.
     pub client: Arc<Client>,
     /// Since MULTI.
@@ -106,7 +108,8 @@ impl Session {
             authenticated: !server.settings.has_password(),
             replies: Replies::On,
             close: false,
-            wrote: false,
+            logged: None,
+            no_touch: false,
             client,
             transaction: None,
             watches: None,
@@ -151,18 +154,5 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("client", &self.client.id).field("db", &self.db).finish_non_exhaustive()
-    }
-}
-
-/// Keeps a registered client in the registry for as long as its connection lives.
-#[derive(Debug)]
-pub(crate) struct Registration<'r> {
-    pub(crate) clients: &'r Clients,
-    pub(crate) id: u64,
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        self.clients.dismiss(self.id);
     }
 }

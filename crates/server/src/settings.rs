@@ -43,6 +43,8 @@ pub struct Settings {
     pub slowlog_slower_than_us: AtomicI64,
     /// `slowlog-max-len`.
     pub slowlog_len_max: AtomicU64,
+    /// `WAL_SYNC_INTERVAL_MS`: how often the log is made safe from power loss; 0: before each reply. Negative: never.
+    pub sync_interval_ms: AtomicI64,
     /// `requirepass`: the default user's password.
     pub password: Password,
 }
@@ -76,6 +78,7 @@ impl Default for Settings {
             protected_mode: AtomicBool::new(true),
             slowlog_slower_than_us: AtomicI64::new(10_000),
             slowlog_len_max: AtomicU64::new(128),
+            sync_interval_ms: AtomicI64::new(1000),
             password: Password::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! EXEC: locks the keys of all queued commands at once and runs them at one instant.
 
 use crate::command::Flags;
-use crate::dispatch::{append_error, collect_keys, refuse, run, show_to_monitors};
+use crate::dispatch::{append_error, collect_keys, commit, gate, refuse, run, show_to_monitors};
 use crate::server::Server;
 use crate::session::{Session, Transaction, Watches};
 use crate::table::Command;
@@ -24,7 +24,12 @@ pub(crate) fn execute(
         session.discard();
         return answer_error(session, exec, "EXECABORT Transaction discarded because of previous errors.", output);
     }
-    if let Some(error) = server.gate.refusal(flags) {
+    let refusal = session.transaction.as_ref().and_then(|transaction| {
+        let args: Vec<&[u8]> =
+            transaction.queue.iter().flat_map(|queued| queued.args.iter().map(|arg| &**arg)).collect();
+        gate(server, flags, &args, now_ms)
+    });
+    if let Some(error) = refusal {
         return refuse(session, Some(exec), error.to_string().as_bytes(), output);
     }
     let Some(transaction) = session.transaction.take() else { return };
@@ -50,12 +55,14 @@ pub(crate) fn execute(
         output.encode(&Reply::NullArray, session.version);
         return;
     }
+    let mark = output.mark();
     output.begin_array(requests.len());
     for (queued, args) in transaction.queue.iter().zip(&requests) {
         session.client.command.store(u32::try_from(queued.command.index).unwrap_or(u32::MAX), Ordering::Relaxed);
         show_to_monitors(server, session, queued.command, args);
         run(server, session, &mut txn, queued.command, args, now_ms, output);
     }
+    commit(session, txn, mark, output);
 }
 
 /// The flags of all queued commands together.

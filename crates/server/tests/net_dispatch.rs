@@ -11,7 +11,11 @@ use sutra_protocol::Output;
 use sutra_shard::Shard;
 
 fn server() -> Server {
-    Server::new(Settings { io_threads: 1, ..Settings::default() }, Shard::in_memory(&sutra_shard::Limits::default(), 7).expect("the default limits allow a shard"), Clock::manual(1_700_000_000_000))
+    Server::new(
+        Settings { io_threads: 1, ..Settings::default() },
+        Shard::in_memory(&sutra_shard::Limits::default(), 7).expect("the default limits allow a shard"),
+        Clock::manual(1_700_000_000_000),
+    )
 }
 
 /// The reply to a line of words.

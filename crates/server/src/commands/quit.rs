@@ -46,6 +46,7 @@ fn reset<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, 
     session.db = 0;
     session.version = Version::Resp2;
     session.replies = Replies::On;
+    session.no_touch = false;
     session.authenticated = !cx.server.settings.has_password();
     let client = &session.client;
     cx.server.remove_monitor(client);

@@ -115,15 +115,7 @@ static SUBCOMMANDS: &[Spec] = &[
         "client-id [TIMEOUT | ERROR]",
         switches::unblock,
     ),
-    sub(
-        "client|unpause",
-        2,
-        ADMIN,
-        "6.2.0",
-        "Resumes processing commands from paused clients.",
-        "",
-        switches::unpause,
-    ),
+    sub("client|unpause", 2, ADMIN, "6.2.0", "Resumes processing commands from paused clients.", "", switches::unpause),
 ];
 
 const fn sub(

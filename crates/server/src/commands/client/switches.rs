@@ -30,7 +30,8 @@ pub(super) fn no_evict<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> R
 }
 
 pub(super) fn no_touch<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    cx.session.client.no_touch.store(on_or_off(&mut args)?, Ordering::Relaxed);
+    cx.session.no_touch = on_or_off(&mut args)?;
+    cx.session.client.no_touch.store(cx.session.no_touch, Ordering::Relaxed);
     Ok(Reply::Ok)
 }
 

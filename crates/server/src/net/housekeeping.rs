@@ -1,0 +1,86 @@
+//! What no request triggers: expiry and merges in the shard, syncs and checkpoints of its log, idle clients, readers that are too slow,
+//! pauses that end.
+
+use crate::clients::{Client, Signal};
+use crate::server::{Attention, Server};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often the rounds are made; limits are kept to within so much.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long after a failure of the log, or of an attempt to mend it, the next attempt is made.
+const RESTART_INTERVAL_MS: u64 = 5000;
+
+/// Makes rounds until the server stops. The caller wakes the thread (`unpark`) for it to notice at once.
+pub(super) fn run(server: &Arc<Server>) {
+    let mut last_sync_ms = server.clock.now_ms();
+    let mut last_restart_ms = 0;
+    while !server.is_stopping() {
+        let interval_ms = server.settings.sync_interval_ms.load(Ordering::Relaxed);
+        let now_ms = server.clock.now_ms();
+        if interval_ms > 0 && now_ms.saturating_sub(last_sync_ms) >= interval_ms.unsigned_abs() {
+            last_sync_ms = now_ms;
+            if let Err(error) = server.shard.sync() {
+                tracing::error!(%error, "could not sync; writes are refused until disk or space is back");
+            }
+        }
+        round(server);
+        if server.shard.failure().is_some() && now_ms.saturating_sub(last_restart_ms) >= RESTART_INTERVAL_MS {
+            last_restart_ms = now_ms;
+            match server.shard.restart_log(now_ms) {
+                Ok(()) => tracing::info!("the log is whole again; writes are accepted"),
+                Err(error) => tracing::warn!(%error, "the log cannot be taken into service again yet"),
+            }
+        }
+        // With a short interval the pause is shorter too, so that power loss costs no more than promised.
+        let pause_ms = u64::try_from(interval_ms).unwrap_or(0);
+        let pause = if pause_ms > 0 { INTERVAL.min(Duration::from_millis(pause_ms)) } else { INTERVAL };
+        std::thread::park_timeout(pause);
+    }
+}
+
+/// One round, at the server's present time.
+pub fn round(server: &Server) {
+    let now_ms = server.clock.now_ms();
+    server.shard.set_outside_bytes(server.clients_bytes());
+    if server.shard.tick(now_ms).checkpoint_due
+        && let Err(error) = server.shard.checkpoint(now_ms)
+    {
+        tracing::error!(%error, "could not write a checkpoint; the log stays as it is");
+    }
+    let failure = server.shard.failure();
+    server.gate.set_read_only(failure.as_deref());
+    if server.has_attention(Attention::PAUSE) && server.pause.is_over(now_ms) {
+        server.set_attention(Attention::PAUSE, false);
+        server.pause.end(&server.clients);
+    }
+    let timeout_ms = server.settings.timeout_s.load(Ordering::Relaxed).saturating_mul(1000);
+    let soft_ms = match server.settings.output_soft_bytes_max.load(Ordering::Relaxed) {
+        0 => None,
+        _ => Some(server.settings.output_soft_seconds.load(Ordering::Relaxed).saturating_mul(1000)),
+    };
+    if timeout_ms == 0 && soft_ms.is_none() {
+        return;
+    }
+    for client in server.clients.list() {
+        if let Some(reason) = reason_to_close(&client, now_ms, timeout_ms, soft_ms) {
+            tracing::info!(client = client.id, address = %client.address, reason, "closed a client");
+            client.signal(Signal::KILL);
+        }
+    }
+}
+
+fn reason_to_close(client: &Client, now_ms: u64, timeout_ms: u64, soft_ms: Option<u64>) -> Option<&'static str> {
+    let idle_ms = now_ms.saturating_sub(client.active_ms.load(Ordering::Relaxed));
+    // MONITOR listens; that it says nothing is no sign of idleness.
+    if timeout_ms > 0 && idle_ms > timeout_ms && !client.monitor.load(Ordering::Relaxed) {
+        return Some("idle longer than the timeout");
+    }
+    let over_since_ms = client.over_soft_limit_ms.load(Ordering::Relaxed);
+    if over_since_ms > 0 && soft_ms.is_some_and(|soft_ms| now_ms.saturating_sub(over_since_ms) >= soft_ms) {
+        return Some("replies waited over the soft output limit for too long");
+    }
+    None
+}
