@@ -61,7 +61,7 @@ pub struct Log {
 #[derive(Debug)]
 struct Allocation {
     next_sequence: u64,
-    /// A trimmed file of the ordinary length, under its old name: to be renamed rather than a new one allocated.
+    /// A file of the ordinary length that this process made and trimmed, under its old name: to be renamed rather than a new one allocated.
     spare: Option<String>,
 }
 
@@ -90,11 +90,11 @@ impl Log {
         if options.buffer_bytes_max == 0 {
             return Err(OpenError::Options("buffer_bytes_max must not be 0"));
         }
-        let recovered = recover(storage.as_ref(), &options, after, visitor)?;
+        let recovered = recover(storage.as_ref(), after, visitor)?;
         let (last, report) = (recovered.report.last, recovered.report);
         let log = Log {
             buffer: Mutex::new(Buffer::new(last)),
-            allocation: Mutex::new(Allocation { next_sequence: recovered.next_sequence, spare: recovered.spare }),
+            allocation: Mutex::new(Allocation { next_sequence: recovered.next_sequence, spare: None }),
             writer: Mutex::new(Writer::new(options.seed, recovered.files, last)),
             syncing: Mutex::default(),
             written: AtomicU64::new(last.0),
@@ -181,7 +181,8 @@ impl Log {
         let count = files.len();
         while let Some(file) = files.first() {
             let name = file_name(file.sequence);
-            if let Err(error) = self.give_up(name, file.bytes) {
+            let given_up = if file.ours { self.give_up(name, file.bytes) } else { self.storage.remove(&name) };
+            if let Err(error) = given_up {
                 lock(&self.writer).put_files_back(files);
                 return Err(error);
             }

@@ -4,7 +4,6 @@
 use crate::OpenError;
 use crate::frame::FRAME_BYTES_MIN;
 use crate::header::{HEADER_BYTES, HeaderState};
-use crate::log::LogOptions;
 use crate::lsn::Lsn;
 use crate::replay::{Replay, ReplayReport, deliver};
 use crate::scan::scan_files;
@@ -20,6 +19,10 @@ pub(crate) struct LogFile {
     /// No frame of this or a later file is below.
     pub(crate) base: Lsn,
     pub(crate) bytes: u64,
+    /// Whether this process created the file. Only such a file is begun again: sequence numbers, and so salts, are unique
+    /// within one process, but after a power loss a number may be given a second time. An old frame could then pass for
+    /// a new one.
+    pub(crate) ours: bool,
 }
 
 /// A log that ends cleanly and is durable up to its end.
@@ -27,21 +30,13 @@ pub(crate) struct LogFile {
 pub(crate) struct Recovered {
     pub(crate) report: ReplayReport,
     pub(crate) files: Vec<LogFile>,
-    /// A file of full length that can be begun.
-    pub(crate) spare: Option<String>,
     pub(crate) next_sequence: u64,
 }
 
-pub(crate) fn recover(
-    storage: &dyn Storage,
-    options: &LogOptions,
-    after: Lsn,
-    visitor: &mut dyn Replay,
-) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(storage: &dyn Storage, after: Lsn, visitor: &mut dyn Replay) -> Result<Recovered, OpenError> {
     let scanned = scan_files(storage)?;
     let delivered = deliver(storage, &scanned, after, visitor)?;
     let next_sequence = scanned.last().map_or(1, |file| file.sequence + 1);
-    let mut spare = None;
     let mut files: Vec<LogFile> = Vec::new();
     // From the last file to the first: a file of unknown base takes the base of the file behind it, so that its
     // predecessor is kept for long enough.
@@ -51,10 +46,6 @@ pub(crate) fn recover(
         match file.state {
             HeaderState::Begun { header, .. } if holds_frames => base_behind = header.base,
             HeaderState::Unreadable if holds_frames => {}
-            HeaderState::Spare if spare.is_none() && file.bytes == options.file_bytes => {
-                spare = Some(file.name.clone());
-                continue;
-            }
             HeaderState::Begun { .. }
             | HeaderState::Unreadable
             | HeaderState::Spare
@@ -63,7 +54,7 @@ pub(crate) fn recover(
                 continue;
             }
         }
-        files.push(LogFile { sequence: file.sequence, base: base_behind, bytes: file.bytes });
+        files.push(LogFile { sequence: file.sequence, base: base_behind, bytes: file.bytes, ours: false });
     }
     files.reverse();
     if let Some((last, end)) = delivered.end {
@@ -80,7 +71,7 @@ pub(crate) fn recover(
     }
     // Names that the last process made may not be durable yet, and what was removed must not come back.
     storage.sync_directory()?;
-    Ok(Recovered { report: delivered.report, files, spare, next_sequence })
+    Ok(Recovered { report: delivered.report, files, next_sequence })
 }
 
 /// Cuts a file at the end of the log and returns its new length. The place of the next frame is overwritten with zeros,

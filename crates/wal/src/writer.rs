@@ -134,7 +134,7 @@ impl Writer {
         let file = Arc::clone(&allocated.file);
         let begun = Current { file, salt: header.salt, offset: HEADER_BYTES as u64 };
         self.full.extend(self.current.replace(begun).map(|current| current.file));
-        self.files.push(LogFile { sequence, base, bytes: allocated.bytes });
+        self.files.push(LogFile { sequence, base, bytes: allocated.bytes, ours: true });
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Random programs against storage that stops at every operation, loses power, tears, fails and fills up. What the log
 //! promised must be there; what is there must be a prefix of what was appended; nothing may be invented or come back.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Collect, End, Model, OPTIONS, open, try_open};
@@ -15,7 +17,7 @@ fn first_life(seed: u64, faults: Faults) -> Result<(Model, SimStorage), String> 
     let storage = SimStorage::new(seed, faults);
     let mut model = Model::default();
     if let Some(log) = model.reopen(&storage, End::PowerLoss, None)? {
-        model.run(&log, &storage, &mut Random::new(seed), STEPS, 1);
+        model.run(&log, &mut Random::new(seed), STEPS, 1);
     }
     Ok((model, storage))
 }
@@ -37,11 +39,11 @@ fn later_lives(mut model: Model, storage: &SimStorage, ends: [End; 3], random: &
     let behind = model.bodies.len() as u64 - model.durable.min(model.bodies.len() as u64);
     let cut_at = (behind > 0 && random.one_in(2)).then(|| model.durable + 1 + random.below(behind));
     if let Some(log) = model.reopen(&storage, ends[0], cut_at)? {
-        model.run(&log, &storage, random, STEPS / 2, 2);
+        model.run(&log, random, STEPS / 2, 2);
     }
     let storage = after(&storage, ends[1]);
     if let Some(log) = model.reopen(&storage, ends[1], None)? {
-        model.run(&log, &storage, random, STEPS / 3, 3);
+        model.run(&log, random, STEPS / 3, 3);
     }
     let storage = after(&storage, ends[2]);
     model.reopen(&storage, ends[2], None)?;
@@ -166,7 +168,7 @@ fn append_and_sync(model: &mut Model, log: &Log) {
     }
     model.synced = log.sync().unwrap().0;
     model.written = model.synced;
-    assert!(60 * 56 > 3 * OPTIONS.file_bytes, "more than three files");
+    const { assert!(60 * 56 > 3 * OPTIONS.file_bytes, "more than three files") };
 }
 
 #[test]
