@@ -6,21 +6,31 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use sutra_cache::clock::Clock;
 use sutra_cache::dispatch::dispatch;
+use sutra_cache::net::{self, Handle};
 use sutra_cache::server::Server;
 use sutra_cache::session::Session;
 use sutra_cache::settings::Settings;
 use sutra_protocol::{Decoder, Limits, Output};
 use sutra_shard::Shard;
-use sutra_testkit::conversation::{Conversation, Mismatch, Peer, Redis, Reference};
+use sutra_testkit::conversation::{ByteByByte, Conversation, Mismatch, Peer, Redis, Reference};
 
 /// When the manual clock starts: November 2023. Absolute times in conversations lie before 2001 or in 2100.
 const STARTS_AT_MS: u64 = 1_700_000_000_000;
 
+/// How long a reply may take on a socket; only a conversation that expects more replies than come waits so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 #[test]
 fn conversations_hold_in_process() {
     play_all(|conversation| Ok(conversation.play(&mut InProcess::new())));
+}
+
+#[test]
+fn conversations_hold_on_a_socket_whose_bytes_come_one_by_one() {
+    play_all(|conversation| Ok(conversation.play(&mut OnSocket::new()?)));
 }
 
 #[test]
@@ -57,7 +67,11 @@ fn files() -> Vec<PathBuf> {
 
 /// A server of its own for each conversation.
 fn server() -> Server {
-    Server::new(Settings::default(), Shard::in_memory(&sutra_shard::Limits::default(), 7).expect("the default limits allow a shard"), Clock::manual(STARTS_AT_MS))
+    Server::new(
+        Settings { port: 0, io_threads: 1, ..Settings::default() },
+        Shard::in_memory(&sutra_shard::Limits::default(), 7).expect("the default limits allow a shard"),
+        Clock::manual(STARTS_AT_MS),
+    )
 }
 
 /// Dispatch without a socket: a session and a decoder for each connection.
@@ -94,6 +108,39 @@ impl Peer for InProcess {
 
     fn advance(&mut self, milliseconds: u64) -> bool {
         self.server.clock.advance(milliseconds);
+        true
+    }
+
+    fn reference_version(&self) -> Option<Redis> {
+        None
+    }
+}
+
+/// Our server on a port of its own.
+struct OnSocket {
+    handle: Handle,
+    connections: ByteByByte,
+}
+
+impl OnSocket {
+    fn new() -> io::Result<OnSocket> {
+        let handle = net::serve(server())?;
+        let connections = ByteByByte::to(handle.address(), PATIENCE);
+        Ok(OnSocket { handle, connections })
+    }
+}
+
+impl Peer for OnSocket {
+    fn send(&mut self, connection: u32, request: &[u8]) -> io::Result<()> {
+        self.connections.send(connection, request)
+    }
+
+    fn receive(&mut self, connection: u32) -> io::Result<Vec<u8>> {
+        self.connections.receive(connection)
+    }
+
+    fn advance(&mut self, milliseconds: u64) -> bool {
+        self.handle.server().clock.advance(milliseconds);
         true
     }
 
