@@ -1,7 +1,7 @@
 //! BITCOUNT, BITPOS.
 
 use super::bits::{count_ones, position, take_unit_is_bit};
-use super::strings::{integer, range};
+use super::strings::{clamped_range, integer, range};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use sutra_protocol::Reply;
 
@@ -76,9 +76,9 @@ fn bitpos<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'
     let bytes = value.as_slice();
     let (end, unit_is_bit) = end_and_unit.unwrap_or((-1, false));
     let bounds = if unit_is_bit {
-        range(start, end, bytes.len() * 8).map(std::ops::RangeInclusive::into_inner)
+        clamped_range(start, end, bytes.len() * 8).map(std::ops::RangeInclusive::into_inner)
     } else {
-        range(start, end, bytes.len()).map(|range| (range.start() * 8, range.end() * 8 + 7))
+        clamped_range(start, end, bytes.len()).map(|range| (range.start() * 8, range.end() * 8 + 7))
     };
     let Some((first, last)) = bounds else { return Ok(Reply::Integer(-1)) };
     Ok(match position(bytes, set, first, last) {

@@ -2,6 +2,7 @@
 
 use crate::command::{CommandError, bulk};
 use crate::server::Server;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use sutra_protocol::Reply;
 use sutra_shard::{Put, StringRef, Txn, Value};
@@ -50,11 +51,15 @@ pub(super) fn integer(count: usize) -> Reply<'static> {
 
 /// Where the inclusive range from `start` to `end` lies in a string of `length` units, both counted from the end if negative;
 /// `None` if it is empty.
-pub(super) fn range(start: i64, end: i64, length: usize) -> Option<std::ops::RangeInclusive<usize>> {
+pub(super) fn range(start: i64, end: i64, length: usize) -> Option<RangeInclusive<usize>> {
+    let reversed = start < 0 && end < 0 && start > end;
+    if reversed { None } else { clamped_range(start, end, length) }
+}
+
+/// As [`range`], but of a reversed range that lies before the string the first unit is left, since its ends are moved there
+/// before they are compared. Only BITPOS has it so.
+pub(super) fn clamped_range(start: i64, end: i64, length: usize) -> Option<RangeInclusive<usize>> {
     let length = i64::try_from(length).ok()?;
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
     let from_start = |index: i64| if index < 0 { index.saturating_add(length).max(0) } else { index };
     let (first, last) = (from_start(start), from_start(end).min(length - 1));
     if first > last {
@@ -83,5 +88,7 @@ mod tests {
         ] {
             assert_eq!(range(start, end, length), expected, "{start} to {end} of {length}");
         }
+        assert_eq!(range(-7, -9, 5), None);
+        assert_eq!(clamped_range(-7, -9, 5), Some(0..=0));
     }
 }
