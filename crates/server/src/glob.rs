@@ -2,8 +2,8 @@
 //!
 //! Time is bounded by pattern length × text length: every element but `*` matches exactly one byte, so that only the last `*`
 //! ever needs another try. Redis itself recurses for each `*`, and an old one could be stalled with `a*a*a*a*b`.
-//! Bytes are unsigned here on every machine; where Redis was compiled with signed characters, a range across 0x80 means
-//! something else there.
+//! Two differences: `**` matches the empty text too (in Redis only `*` does), and bytes are unsigned here on every machine (where
+//! Redis was compiled with signed characters, a range across 0x80 means something else there).
 
 /// Whether the pattern covers the whole text; letters of different case differ.
 #[must_use]
@@ -113,6 +113,7 @@ mod tests {
             ("", "a", false),
             ("a", "", false),
             ("*", "", true),
+            ("**", "", true),
             ("*", "anything", true),
             ("a*", "a", true),
             ("a**", "a", true),
