@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod conversation;
+pub mod segments;
+pub mod storage;
