@@ -1,6 +1,8 @@
 //! The bytes on the disk do not change unnoticed: every version's fixture can be read, and the newest is what is written.
 //! A new version adds a fixture and never edits one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Collect, OPTIONS, open, try_open};

@@ -1,7 +1,5 @@
 //! What the log does while nothing crashes, and how it behaves on a disk that is full or fails.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod common;
 
 use std::sync::Arc;
