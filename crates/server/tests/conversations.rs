@@ -45,8 +45,8 @@ fn conversations_hold_on_the_reference_server() {
 fn play_all(mut play: impl FnMut(&Conversation) -> io::Result<Vec<Mismatch>>) {
     let mut mismatches = Vec::new();
     for file in files() {
-        let conversation = Conversation::open(&file).unwrap();
-        mismatches.extend(play(&conversation).unwrap().iter().map(ToString::to_string));
+        let conversation = Conversation::open(&file).expect("every file is a conversation");
+        mismatches.extend(play(&conversation).expect("a peer to play against").iter().map(ToString::to_string));
     }
     assert!(mismatches.is_empty(), "{} mismatches\n{}", mismatches.len(), mismatches.join("\n"));
 }
@@ -54,8 +54,8 @@ fn play_all(mut play: impl FnMut(&Conversation) -> io::Result<Vec<Mismatch>>) {
 fn files() -> Vec<PathBuf> {
     let wanted = std::env::var("CONVERSATION").unwrap_or_default();
     // Relative, so that messages name files as an editor in the package finds them.
-    let directory = std::fs::read_dir("tests/conversations").unwrap();
-    let mut files: Vec<PathBuf> = directory.map(|entry| entry.unwrap().path()).collect();
+    let directory = std::fs::read_dir("tests/conversations").expect("the package's directory");
+    let mut files: Vec<PathBuf> = directory.map(|entry| entry.expect("a readable directory").path()).collect();
     files.retain(|file| {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         file.extension().is_some_and(|extension| extension == "resp") && name.contains(&wanted)

@@ -67,7 +67,7 @@ impl Stored {
             Stored::Hash(fields) => {
                 let mut arguments: Vec<&[u8]> = vec![b"HSET", b"k"];
                 arguments.extend(fields.iter().flat_map(|(field, value)| [field.as_slice(), value]));
-                assert_eq!(call(&arguments), Value::Integer(i64::try_from(fields.len()).unwrap()));
+                assert_eq!(call(&arguments), Value::Integer(i64::try_from(fields.len()).expect("few fields")));
             }
         }
     }
@@ -110,7 +110,7 @@ fn call(peer: &mut Reference, arguments: &[&[u8]]) -> Value {
             }
         }
     };
-    exchange(peer).unwrap()
+    exchange(peer).expect("an answer of the reference")
 }
 
 fn bulk(value: Value) -> Vec<u8> {
@@ -136,7 +136,7 @@ impl Ours {
         let mut output = Output::new();
         dispatch(&self.server, &mut self.session, arguments, &mut output);
         let bytes: Vec<u8> = output.chunks().flatten().copied().collect();
-        Value::read(&bytes).unwrap().expect("a whole reply").0
+        Value::read(&bytes).expect("a reply").expect("a whole reply").0
     }
 }
 
@@ -152,7 +152,7 @@ impl Random {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.number() % bound as u64).unwrap()
+        usize::try_from(self.number() % bound as u64).expect("less than bound")
     }
 
     /// An integer of any size, a text that Redis compresses, or any bytes, of lengths around the limits of the format.
