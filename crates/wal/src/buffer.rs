@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::LogError;
 use crate::frame;
@@ -21,6 +22,8 @@ pub(crate) struct Buffer {
     room: u64,
     next: Option<Allocated>,
     latch: Option<Latch>,
+    /// Whether there is a latch, for those who ask without the lock.
+    latched: Arc<AtomicBool>,
     appended_bytes: u64,
 }
 
@@ -116,12 +119,14 @@ impl Buffer {
         self.room = file.bytes - HEADER_BYTES as u64 - bytes;
         self.splits.push(Split { at: 0, first, file });
         self.latch = None;
+        self.latched.store(false, Ordering::Release);
         Some(old)
     }
 
     pub(crate) fn latch(&mut self, error: LogError) {
         if self.latch.is_none() {
             self.latch = Some(Latch { error, room: mem::take(&mut self.room) });
+            self.latched.store(true, Ordering::Release);
         }
     }
 
@@ -129,7 +134,13 @@ impl Buffer {
     pub(crate) fn unlatch(&mut self) {
         if let Some(latch) = self.latch.take() {
             self.room = latch.room;
+            self.latched.store(false, Ordering::Release);
         }
+    }
+
+    /// The flag that says whether there is a failure.
+    pub(crate) fn failure_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.latched)
     }
 
     pub(crate) fn failure(&self) -> Option<LogError> {

@@ -56,6 +56,7 @@ pub struct Log {
     replayed_bytes: u64,
     /// A name was made or changed since the directory was synced.
     directory_changed: AtomicBool,
+    failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -92,8 +93,10 @@ impl Log {
         }
         let recovered = recover(storage.as_ref(), after, visitor)?;
         let (last, report) = (recovered.report.last, recovered.report);
+        let buffer = Buffer::new(last);
         let log = Log {
-            buffer: Mutex::new(Buffer::new(last)),
+            failed: buffer.failure_flag(),
+            buffer: Mutex::new(buffer),
             allocation: Mutex::new(Allocation { next_sequence: recovered.next_sequence, spare: None }),
             writer: Mutex::new(Writer::new(options.seed, recovered.files, last)),
             syncing: Mutex::default(),
@@ -247,6 +250,11 @@ impl Log {
     /// The first failure since the log was opened or restarted, for which appends are refused.
     pub fn failed(&self) -> Option<LogError> {
         lock(&self.buffer).failure()
+    }
+
+    /// Whether [`failed`](Self::failed) has an answer, without taking a lock: asked before every write.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Lifts the refusal once space or disk are back: writes what is still unwritten, into a new file unless it was

@@ -34,7 +34,7 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(storage: &dyn Storage, after: Lsn, visitor: &mut dyn Replay) -> Result<Recovered, OpenError> {
-    let scanned = scan_files(storage)?;
+    let scanned = scan_files(storage, &mut |lsn, body| visitor.preview(lsn, body))?;
     let delivered = deliver(storage, &scanned, after, visitor)?;
     let next_sequence = scanned.last().map_or(1, |file| file.sequence + 1);
     let mut files: Vec<LogFile> = Vec::new();

@@ -13,6 +13,12 @@ const TAIL_REPAIR_BYTES_MAX: usize = 4096;
 
 /// Receives the frames of a log as it is opened.
 pub trait Replay {
+    /// One sound frame, in order, before any frame is delivered: a look ahead for those who need to know what later frames say in order
+    /// to judge earlier ones. Frames up to the caller's checkpoint are shown too, and some of these may be cut off later.
+    fn preview(&mut self, lsn: Lsn, body: &[u8]) {
+        let _ = (lsn, body);
+    }
+
     /// One frame, in order of LSN. `durable` says that store and log had been synced through it, so everything it
     /// refers to must be there; the visitor's verdict is then ignored. Otherwise a power loss may have lost what it
     /// refers to, and the visitor may cut the log before it.

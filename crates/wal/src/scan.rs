@@ -51,7 +51,7 @@ pub(crate) struct Run {
 }
 
 /// Reads and checks every file of the log, in order.
-pub(crate) fn scan_files(storage: &dyn Storage) -> Result<Vec<ScannedFile>, OpenError> {
+pub(crate) fn scan_files(storage: &dyn Storage, preview: &mut dyn FnMut(Lsn, &[u8])) -> Result<Vec<ScannedFile>, OpenError> {
     let mut sequences: Vec<u64> = storage.list()?.iter().filter_map(|name| file_sequence(name)).collect();
     sequences.sort_unstable();
     let mut files = Vec::with_capacity(sequences.len());
@@ -60,7 +60,7 @@ pub(crate) fn scan_files(storage: &dyn Storage) -> Result<Vec<ScannedFile>, Open
         let bytes = read_file(storage, &name, LOG_FILE_BYTES_MAX)?;
         let state = FileHeader::decode(&bytes, sequence);
         let frames = match state {
-            HeaderState::Begun { header, .. } => scan_frames(&bytes, &header),
+            HeaderState::Begun { header, .. } => scan_frames(&bytes, &header, preview),
             HeaderState::Spare | HeaderState::Unreadable => FrameScan::default(),
             HeaderState::Unsupported { version } => {
                 return Err(OpenError::Version { file: name, found: version, supported: VERSION });
@@ -80,7 +80,7 @@ pub(crate) fn read_file(storage: &dyn Storage, name: &str, bytes_max: u64) -> Re
     Ok(bytes)
 }
 
-fn scan_frames(bytes: &[u8], header: &FileHeader) -> FrameScan {
+fn scan_frames(bytes: &[u8], header: &FileHeader, preview: &mut dyn FnMut(Lsn, &[u8])) -> FrameScan {
     let mut scan = FrameScan { durable: header.durable, ..FrameScan::default() };
     let mut expected = header.base;
     let mut at = HEADER_BYTES;
@@ -88,6 +88,7 @@ fn scan_frames(bytes: &[u8], header: &FileHeader) -> FrameScan {
     while let Some(rest) = bytes.get(at..) {
         if let Some(found) = frame::check(rest, header.salt, |lsn| lsn == expected) {
             scan.durable = scan.durable.max(found.durable);
+            preview(found.lsn, found.body);
             scan.extend(at, at + found.bytes, expected, None);
             at += found.bytes;
             expected = expected.next();
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn a_sound_file_is_one_run_with_the_highest_mark() {
         let (bytes, _) = file(&[b"a", b"bb", b"ccc"]);
-        let scan = scan_frames(&bytes, &HEADER);
+        let scan = scan_frames(&bytes, &HEADER, &mut |_, _| {});
         assert_eq!((lsns(&scan), scan.durable, scan.torn_at), (vec![(10, 12)], Lsn(5), None));
     }
 
@@ -173,11 +174,11 @@ mod tests {
     fn one_wrong_byte_makes_a_repaired_run_and_two_make_a_gap() {
         let (mut bytes, offsets) = file(&[b"a", b"bb", b"ccc", b"dddd"]);
         bytes[offsets[1] + 20] ^= 4;
-        let scan = scan_frames(&bytes, &HEADER);
+        let scan = scan_frames(&bytes, &HEADER, &mut |_, _| {});
         assert_eq!(lsns(&scan), [(10, 10), (11, 11), (12, 13)]);
         assert_eq!(scan.runs[1].patch, Some(Patch { at: 20, value: b'b' }));
         bytes[offsets[1] + 17] ^= 4;
-        let scan = scan_frames(&bytes, &HEADER);
+        let scan = scan_frames(&bytes, &HEADER, &mut |_, _| {});
         assert_eq!(lsns(&scan), [(10, 10), (12, 13)]);
     }
 
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!((offsets[0] + 20 + 4) % 8, 0, "the forged frame is aligned");
         bytes[offsets[0]] ^= 1;
         bytes[offsets[0] + 20] ^= 1;
-        let scan = scan_frames(&bytes, &HEADER);
+        let scan = scan_frames(&bytes, &HEADER, &mut |_, _| {});
         assert_eq!((lsns(&scan), scan.runs[0].offset), (vec![(11, 11)], offsets[1]));
     }
 
@@ -205,14 +206,14 @@ mod tests {
         }
         let mut budget = bytes.len();
         assert_eq!(resync(&bytes, HEADER_BYTES, HEADER.salt, HEADER.base, &mut budget), None);
-        assert!(scan_frames(&bytes, &HEADER).runs.is_empty());
+        assert!(scan_frames(&bytes, &HEADER, &mut |_, _| {}).runs.is_empty());
     }
 
     #[test]
     fn a_torn_frame_is_told_from_the_clean_end() {
         let (mut bytes, offsets) = file(&[b"a", &[7; 100]]);
         bytes[offsets[1] + 50..offsets[1] + 120].fill(0);
-        let scan = scan_frames(&bytes, &HEADER);
+        let scan = scan_frames(&bytes, &HEADER, &mut |_, _| {});
         assert_eq!((lsns(&scan), scan.torn_at), (vec![(10, 10)], Some(offsets[1])));
     }
 }
