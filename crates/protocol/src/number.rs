@@ -147,3 +147,127 @@ fn write_digits(output: &mut Vec<u8>, digits: &[u8], exponent: i32) {
         output.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn integers_are_read_only_as_they_are_written() {
+        let cases: &[(&str, Option<i64>)] = &[
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("-7", Some(-7)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("-9223372036854775809", None),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-", None),
+            ("-0", None),
+            ("+1", None),
+            ("01", None),
+            ("00", None),
+            ("-01", None),
+            ("--1", None),
+            (" 1", None),
+            ("1 ", None),
+            ("1.0", None),
+            ("0x1", None),
+            ("1\0", None),
+            ("99999999999999999999999", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_i64(text.as_bytes()), *expected, "{text:?}");
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"1844674407370955161a"), None);
+        assert_eq!(parse_u64(b"-1"), None);
+    }
+
+    #[test]
+    fn doubles_are_read_as_redis_reads_them() {
+        for (text, expected) in
+            [("1.5", 1.5), ("+.5", 0.5), ("5.", 5.0), ("-1E3", -1000.0), ("0e999", 0.0), ("007", 7.0)]
+        {
+            assert_eq!(parse_f64(text.as_bytes()), Some(expected), "{text:?}");
+        }
+        for text in ["inf", "+Inf", "INFINITY"] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(f64::INFINITY), "{text:?}");
+        }
+        for text in
+            ["", " 1", "1 ", "nan", "-nan", "1e400", "-1e400", "1e-400", "1e", ".", "1,5", "1f", "in", "\u{ff11}"]
+        {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(parse_f64(b"\xff"), None);
+        assert_eq!(parse_f64(b"4e-324"), Some(5e-324), "the smallest denormal is not zero");
+    }
+
+    #[test]
+    fn doubles_are_written_as_redis_writes_them() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-3.25, "-3.25"),
+            (0.1, "0.1"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e17, "100000000000000000"),
+            (4611686018427387904.0, "4611686018427387904"),
+            (1e19, "1e+19"),
+            (1.5e300, "1.5e+300"),
+            (123456789012345680000.0, "123456789012345680000"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-7"),
+            (1.5e-7, "1.5e-7"),
+            (1.25e-10, "1.25e-10"),
+            (0.00012345678901234567, "1.2345678901234567e-4"),
+            (0.0012345678901234567, "0.0012345678901234567"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            (-f64::NAN, "nan"),
+        ] {
+            assert_eq!(format_f64(value), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_read_back(value: i64) {
+            prop_assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
+            prop_assert_eq!(parse_u64(value.unsigned_abs().to_string().as_bytes()), Some(value.unsigned_abs()));
+        }
+
+        #[test]
+        fn text_is_an_integer_only_if_it_is_written_so(text in "[-+ 0-9]{0,21}") {
+            let canonical = text.parse::<i64>().ok().filter(|value| value.to_string() == text);
+            prop_assert_eq!(parse_i64(text.as_bytes()), canonical);
+        }
+
+        #[test]
+        fn doubles_read_back(bits: u64) {
+            let value = f64::from_bits(bits);
+            prop_assume!(!value.is_nan());
+            prop_assert_eq!(parse_f64(format_f64(value).as_bytes()).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn numbers_are_read_without_panics(text in proptest::collection::vec(any::<u8>(), 0..40), digits in "[-+.e0-9]{0,40}") {
+            for text in [&text, digits.as_bytes()] {
+                let _ = (parse_i64(text), parse_u64(text));
+                // Both floating point readers take the same notation; their ranges differ.
+                let in_range = |text: &[u8]| !text.contains(&b'e');
+                if in_range(text) {
+                    prop_assert_eq!(parse_f64(text).is_some(), parse_long_double(text).is_some());
+                }
+            }
+        }
+    }
+}

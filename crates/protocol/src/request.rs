@@ -6,12 +6,12 @@
 use crate::number::parse_i64;
 use std::fmt;
 
-/// What a connection may send. The defaults are Redis's.
+/// What a connection may send. The defaults are Redis's, but for `arguments_max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Longest argument (`proto-max-bulk-len`).
     pub bulk_bytes_max: usize,
-    /// Most arguments of one request.
+    /// Most arguments of one request: 1,048,576 as in Redis up to version 6; Redis 7 has no limit below 2^31 - 1.
     pub arguments_max: usize,
     /// Longest inline request, and longest line that declares a length.
     pub inline_bytes_max: usize,
@@ -208,6 +208,12 @@ impl Decoder {
         }
     }
 
+    /// The memory that the decoder itself holds, in bytes.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.ranges.capacity() * size_of::<(usize, usize)>() + self.unquoted.capacity()
+    }
+
     fn restart(&mut self) {
         self.position = 0;
         self.scanned = 0;
@@ -368,9 +374,9 @@ fn short_number(buffer: &[u8], position: usize) -> Option<(i64, usize)> {
 }
 
 /// Splits a line into arguments by the rules of Redis's `sdssplitargs`: double quotes with `\n \r \t \b \a \xHH` and any
-/// other escaped byte for itself, single quotes with `\'`; a closing quote ends the argument. A zero byte ends the line.
+/// other escaped byte for itself, single quotes with `\'`; a closing quote ends the argument. A zero byte is a byte like any
+/// other (Redis takes it for the end of what it has received, and waits).
 fn split_inline(line: &[u8], unquoted: &mut Vec<u8>, ranges: &mut Vec<(usize, usize)>) -> Result<(), ProtocolError> {
-    let line = line.split(|&byte| byte == 0).next().unwrap_or(line);
     let mut rest = line;
     loop {
         while let Some((first, behind)) = rest.split_first()
