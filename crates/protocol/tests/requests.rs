@@ -152,7 +152,7 @@ fn the_limits_that_are_set_hold() {
     assert_eq!(error, Err(ProtocolError::QueryBufferFull));
     assert_eq!(
         Decoder::new().decode(b"*2\r\n$3\r\nabc\r\n$3\r\n123\r\n", &limits, true),
-        Ok(Some(24)),
+        Ok(Some(22)),
         "it is complete"
     );
 }
