@@ -51,7 +51,10 @@ pub(crate) struct Run {
 }
 
 /// Reads and checks every file of the log, in order.
-pub(crate) fn scan_files(storage: &dyn Storage, preview: &mut dyn FnMut(Lsn, &[u8])) -> Result<Vec<ScannedFile>, OpenError> {
+pub(crate) fn scan_files(
+    storage: &dyn Storage,
+    preview: &mut dyn FnMut(Lsn, &[u8]),
+) -> Result<Vec<ScannedFile>, OpenError> {
     let mut sequences: Vec<u64> = storage.list()?.iter().filter_map(|name| file_sequence(name)).collect();
     sequences.sort_unstable();
     let mut files = Vec::with_capacity(sequences.len());
@@ -95,6 +98,14 @@ fn scan_frames(bytes: &[u8], header: &FileHeader, preview: &mut dyn FnMut(Lsn, &
         } else if let Some(patch) = frame::repair(rest, header.salt, expected) {
             // A repair is a guess, if a good one: it has no vote on what must exist.
             let end = at + frame::patched_bytes(rest, patch);
+            // It will be delivered, so it is shown; what was patched is short, so a copy is cheap.
+            let mut mended = bytes.get(at..end).unwrap_or_default().to_vec();
+            if let Some(byte) = mended.get_mut(patch.at) {
+                *byte = patch.value;
+            }
+            if let Some(found) = frame::check(&mended, header.salt, |lsn| lsn == expected) {
+                preview(found.lsn, found.body);
+            }
             scan.extend(at, end, expected, Some(patch));
             at = end;
             expected = expected.next();
@@ -197,16 +208,43 @@ mod tests {
 
     #[test]
     fn the_search_behind_a_damaged_frame_has_a_bounded_cost() {
-        // Every aligned place claims to be a plausible frame that reaches almost to the end of the file.
-        let mut bytes = HEADER.encode().to_vec();
-        let total = 1 << 20;
-        while bytes.len() < total {
-            bytes.extend_from_slice(&((total - bytes.len()) as u32 / 2).to_le_bytes());
-            bytes.extend_from_slice(&11u32.to_le_bytes());
+        // Every aligned place claims to be a plausible frame of 50,000 bytes: an LSN's upper half is a length, too.
+        let length = 50_000u64;
+        let header = FileHeader { base: Lsn(length << 32 | 11), ..HEADER };
+        let mut bytes = header.encode().to_vec();
+        while bytes.len() < 1 << 17 {
+            bytes.extend_from_slice(&(length << 32 | 12).to_le_bytes());
         }
         let mut budget = bytes.len();
-        assert_eq!(resync(&bytes, HEADER_BYTES, HEADER.salt, HEADER.base, &mut budget), None);
-        assert!(scan_frames(&bytes, &HEADER, &mut |_, _| {}).runs.is_empty());
+        assert_eq!(resync(&bytes, HEADER_BYTES, header.salt, header.base, &mut budget), None);
+        assert!((budget as u64) < length, "the search went on with {budget} left");
+        assert!(scan_frames(&bytes, &header, &mut |_, _| {}).runs.is_empty());
+    }
+
+    #[test]
+    fn the_search_behind_a_damaged_frame_passes_over_numbers_that_cannot_be() {
+        let mut bytes = HEADER.encode().to_vec();
+        for lsn in [10, 11, 500, 13] {
+            let mut frame = Vec::new();
+            frame::push(&mut frame, Lsn(lsn), b"body");
+            frame::seal(&mut frame, HEADER.salt, Lsn(5));
+            if lsn == 11 {
+                frame[0] ^= 1;
+                frame[20] ^= 1;
+            }
+            bytes.extend(frame);
+        }
+        assert_eq!(lsns(&scan_frames(&bytes, &HEADER, &mut |_, _| {})), [(10, 10), (13, 13)]);
+    }
+
+    #[test]
+    fn repaired_frames_are_previewed_as_they_will_be_delivered() {
+        let (mut bytes, offsets) = file(&[b"a", b"bb", b"ccc"]);
+        bytes[offsets[1] + 21] ^= 4;
+        bytes[offsets[2] + 8] ^= 4;
+        let mut seen = Vec::new();
+        scan_frames(&bytes, &HEADER, &mut |lsn, body| seen.push((lsn.0, body.to_vec())));
+        assert_eq!(seen, [(10, b"a".to_vec()), (11, b"bb".to_vec()), (12, b"ccc".to_vec())]);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Collect, OPTIONS, open, try_open};
 use sutra_testkit::storage::{Faults, Random, SimStorage};
-use sutra_wal::{CutReason, Lsn, OpenError, Storage};
+use sutra_wal::{CutReason, Damage, Log, Lsn, OpenError, Replay, Storage, Verdict};
 
 /// What frame n says.
 fn body(lsn: u64) -> Vec<u8> {
@@ -159,6 +161,61 @@ fn a_hole_that_reaches_beyond_the_mark_is_reported_up_to_it_and_cut_there() {
     assert_eq!(seen.lsns(), (1..=18).collect::<Vec<_>>());
     assert_eq!((seen.damages[0].first, seen.damages[0].last, report.last), (Lsn(19), Lsn(20), Lsn(20)));
     assert_eq!(log.append(b"").unwrap(), Lsn(21));
+}
+
+#[test]
+fn a_lost_frame_that_only_the_next_files_header_knows_of_is_reported() {
+    let storage = SimStorage::new(1, Faults::default());
+    let (log, ..) = open(&storage, 0);
+    let fits = (OPTIONS.file_bytes - 64) / 64;
+    (0..fits).for_each(|_| assert!(log.append(&[1; 40]).is_ok()));
+    log.sync().unwrap();
+    log.mark_durable(Lsn(fits));
+    log.append(b"in the next file").unwrap();
+    log.sync().unwrap();
+    let [first, second] = &files(&storage)[..2] else { panic!("two files") };
+    let mut content = storage.content(second).unwrap();
+    content[64..].fill(0);
+    storage.put(second, content);
+    let at = 64 + 64 * (fits as usize - 1);
+    assert!(storage.flip_bit(first, at, 0) && storage.flip_bit(first, at + 30, 0));
+    let (_, report, seen) = open(&storage, 0);
+    assert_eq!((seen.lsns(), report.last), ((1..fits).collect(), Lsn(fits)));
+    assert_eq!((seen.damages[0].first, seen.damages[0].last), (Lsn(fits), Lsn(fits)));
+}
+
+#[test]
+fn a_file_ends_where_a_later_one_begins_even_if_old_frames_are_back() {
+    let storage = log_of(4, 0);
+    let name = files(&storage)[0].clone();
+    let uncut = storage.content(&name).unwrap();
+    let mut collect = Collect { cut_at: Some(3), ..Collect::default() };
+    let (log, _) = try_open(&storage, 0, &mut collect).unwrap();
+    log.append(b"the other third").unwrap();
+    log.sync().unwrap();
+    storage.put(&name, uncut);
+    let (_, report, seen) = open(&storage, 0);
+    assert_eq!((seen.lsns(), report.last), (vec![1, 2, 3], Lsn(3)));
+    assert_eq!(seen.frames[2].1, b"the other third");
+}
+
+#[test]
+fn a_visitor_cannot_cut_what_is_known_durable() {
+    struct AlwaysCut(Vec<(u64, bool)>);
+    impl Replay for AlwaysCut {
+        fn frame(&mut self, lsn: Lsn, _: &[u8], durable: bool) -> Verdict {
+            self.0.push((lsn.0, durable));
+            Verdict::Cut
+        }
+        fn damaged(&mut self, damage: &Damage) {
+            panic!("{damage:?}");
+        }
+    }
+    let mut visitor = AlwaysCut(Vec::new());
+    let (_, report) = Log::open(Arc::new(log_of(30, 20)), OPTIONS, Lsn(10), &mut visitor).unwrap();
+    assert_eq!(visitor.0, (11..=21).map(|lsn| (lsn, lsn <= 20)).collect::<Vec<_>>());
+    let cut = report.cut.unwrap();
+    assert_eq!((report.last, cut.reason, cut.frames_discarded), (Lsn(20), CutReason::Visitor, 10));
 }
 
 #[test]

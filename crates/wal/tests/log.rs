@@ -1,9 +1,12 @@
 //! What the log does while nothing crashes, and how it behaves on a disk that is full or fails.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::{Collect, OPTIONS, open};
@@ -151,6 +154,23 @@ fn files_of_earlier_processes_are_trimmed_too() {
     assert_eq!(open(&storage.crash(), 100).2.lsns(), [101]);
 }
 
+/// A file that an earlier process left could hold frames with the salt that it would get when begun again.
+#[test]
+fn files_of_earlier_processes_are_never_begun_again() {
+    let storage = sim();
+    let (log, ..) = open(&storage, 0);
+    append_many(&log, 100);
+    log.sync().unwrap();
+    let (log, ..) = open(&storage, 0);
+    log.trim(Lsn(101)).unwrap();
+    (0..100).for_each(|_| assert!(log.append(&[9; 40]).is_ok()));
+    log.sync().unwrap();
+    for name in storage.list().unwrap() {
+        let content = storage.content(&name).unwrap();
+        assert!(!content.windows(30).any(|window| window == [5; 30]), "{name} holds frames of the earlier process");
+    }
+}
+
 #[test]
 fn opening_again_and_again_does_not_pile_up_files() {
     let storage = sim();
@@ -269,29 +289,37 @@ fn options_that_make_no_sense_are_refused() {
     }
 }
 
-/// Storage that counts how many syncs of files it does.
+/// Storage that counts how many syncs of files it does, and on which the sync of one file can fail for ever.
 struct Counting {
     disk: Disk,
     syncs: Arc<AtomicU64>,
+    sick: Arc<Mutex<Option<String>>>,
 }
 
 struct CountingFile {
     file: Box<dyn File>,
+    name: String,
     syncs: Arc<AtomicU64>,
+    sick: Arc<Mutex<Option<String>>>,
 }
 
 impl Counting {
-    fn wrap(&self, file: Box<dyn File>) -> Box<dyn File> {
-        Box::new(CountingFile { file, syncs: Arc::clone(&self.syncs) })
+    fn new(directory: &Path) -> Counting {
+        Counting { disk: Disk::open(directory).unwrap(), syncs: Arc::default(), sick: Arc::default() }
+    }
+
+    fn wrap(&self, name: &str, file: Box<dyn File>) -> Box<dyn File> {
+        let (syncs, sick) = (Arc::clone(&self.syncs), Arc::clone(&self.sick));
+        Box::new(CountingFile { file, name: name.to_owned(), syncs, sick })
     }
 }
 
 impl Storage for Counting {
     fn create(&self, name: &str, allocate_bytes: u64) -> Result<Box<dyn File>, IoError> {
-        Ok(self.wrap(self.disk.create(name, allocate_bytes)?))
+        Ok(self.wrap(name, self.disk.create(name, allocate_bytes)?))
     }
     fn open(&self, name: &str) -> Result<Box<dyn File>, IoError> {
-        Ok(self.wrap(self.disk.open(name)?))
+        Ok(self.wrap(name, self.disk.open(name)?))
     }
     fn list(&self) -> Result<Vec<String>, IoError> {
         self.disk.list()
@@ -316,6 +344,9 @@ impl File for CountingFile {
     }
     fn sync(&self) -> Result<(), IoError> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
+        if self.sick.lock().unwrap().as_ref() == Some(&self.name) {
+            return Err(IoError::new("sync", &self.name, std::io::Error::other("sick")));
+        }
         self.file.sync()
     }
     fn len(&self) -> Result<u64, IoError> {
@@ -331,8 +362,7 @@ fn threads_that_append_flush_sync_and_trim_make_one_order_on_a_real_disk() {
     const THREADS: u64 = 8;
     const EACH: u64 = 500;
     let directory = tempfile::tempdir().unwrap();
-    let syncs = Arc::new(AtomicU64::new(0));
-    let storage = || Counting { disk: Disk::open(directory.path()).unwrap(), syncs: Arc::clone(&syncs) };
+    let storage = || Disk::open(directory.path()).unwrap();
     let options = LogOptions { file_bytes: 16 * 1024, buffer_bytes_max: 4 * 1024, seed: 9 };
     let (log, _) = Log::open(Arc::new(storage()), options.clone(), Lsn::ZERO, &mut Collect::default()).unwrap();
     let checkpoint = AtomicU64::new(0);
@@ -392,12 +422,28 @@ fn threads_that_append_flush_sync_and_trim_make_one_order_on_a_real_disk() {
 }
 
 #[test]
+fn a_file_that_can_never_be_synced_again_is_left_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Counting::new(directory.path());
+    let sick = Arc::clone(&storage.sick);
+    let (log, _) = Log::open(Arc::new(storage), OPTIONS, Lsn::ZERO, &mut Collect::default()).unwrap();
+    append_many(&log, 3);
+    *sick.lock().unwrap() = Some("0000000000000001.wal".to_owned());
+    assert!(log.sync().is_err());
+    log.restart().unwrap();
+    append_many(&log, 1);
+    assert_eq!(log.sync().unwrap(), Lsn(0));
+    log.trim(Lsn(4)).unwrap();
+    assert_eq!(log.sync().unwrap(), Lsn(4));
+}
+
+#[test]
 fn threads_that_wait_for_a_sync_share_it() {
     const THREADS: u64 = 16;
     const EACH: u64 = 50;
     let directory = tempfile::tempdir().unwrap();
-    let syncs = Arc::new(AtomicU64::new(0));
-    let storage = Counting { disk: Disk::open(directory.path()).unwrap(), syncs: Arc::clone(&syncs) };
+    let storage = Counting::new(directory.path());
+    let syncs = Arc::clone(&storage.syncs);
     let (log, _) = Log::open(Arc::new(storage), LogOptions::default(), Lsn::ZERO, &mut Collect::default()).unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
