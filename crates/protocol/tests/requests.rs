@@ -234,6 +234,11 @@ fn memory_is_asked_for_as_bytes_arrive() {
     assert_eq!(decoder.bytes_wanted(), 8, "what lacks");
     assert_eq!(decoder.decode(b"*1\r\n$10\r\n0123456789\r\n", &limits, true), Ok(Some(21)));
     assert_eq!(decoder.bytes_wanted(), 0);
+
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.decode(b"\r\n*1\r\n$10\r\n0123", &limits, true), Ok(None));
+    assert_eq!(decoder.take_skipped(), 2);
+    assert_eq!(decoder.bytes_wanted(), 8, "the same without the empty line");
 }
 
 #[test]
