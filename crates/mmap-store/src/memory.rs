@@ -10,12 +10,17 @@
 //! A slice therefore lies below a `committed` that was loaded under a pin, and its bytes are not written before that pin is gone.
 #![expect(unsafe_code, reason = "slices over memory that other threads append to")]
 
+mod shared;
+mod writer;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::format::SEGMENT_HEADER_BYTES;
 use crate::region::Region;
-use crate::segment::Segment;
+
+pub(crate) use shared::Shared;
+pub(crate) use writer::Writer;
 
 const IDLE: u8 = 0;
 const WRITING: u8 = 1;
@@ -147,136 +152,5 @@ impl Memory {
         let phase = Arc::clone(&self.phase);
         crossbeam_epoch::pin().defer(move || phase.store(IDLE, Ordering::Release));
         true
-    }
-}
-
-/// The right to append to one segment. There is at most one for each.
-pub(crate) struct Writer {
-    segment: Arc<Segment>,
-    tail: u32,
-}
-
-impl Writer {
-    /// Begins an idle segment anew with a header; `None` if it is not idle.
-    pub(crate) fn begin(segment: Arc<Segment>, header: &[u8; SEGMENT_HEADER_BYTES as usize]) -> Option<Writer> {
-        let memory = segment.memory();
-        if !memory.is_idle()
-            || memory.phase.compare_exchange(IDLE, WRITING, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
-            return None;
-        }
-        let mut writer = Writer { segment, tail: 0 };
-        writer.append(&[header]).expect("a region holds at least a page");
-        Some(writer)
-    }
-
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
-        &self.segment
-    }
-
-    /// Where the next append begins.
-    #[inline]
-    pub(crate) fn tail(&self) -> u32 {
-        self.tail
-    }
-
-    /// Appends the parts one after the other, zero padded to 8 bytes, and commits them. `None` if they do not fit.
-    #[inline]
-    pub(crate) fn append(&mut self, parts: &[&[u8]]) -> Option<u32> {
-        let memory = self.segment.memory();
-        let offset = self.tail;
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        let end = (offset as usize).checked_add(len.checked_next_multiple_of(8)?)?;
-        if end > memory.region.len() {
-            return None;
-        }
-        // SAFETY: `offset..end` is within the region and behind `committed`, so nobody reads it, and this is its only writer.
-        unsafe {
-            let to = memory.region.base().add(offset as usize).as_ptr();
-            if memory.is_heap { copy_words(to, parts) } else { copy_bytes(to, parts, end - offset as usize) }
-        }
-        self.tail = end as u32;
-        memory.committed.store(self.tail, Ordering::Release);
-        Some(offset)
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.segment.memory().phase.store(READABLE, Ordering::Release);
-    }
-}
-
-/// # Safety
-/// `to` is valid for `padded` bytes of exclusive writes; `padded` is the parts' length rounded up to 8.
-#[inline]
-unsafe fn copy_bytes(mut to: *mut u8, parts: &[&[u8]], padded: usize) {
-    let mut left = padded;
-    for part in parts {
-        // SAFETY: the caller's promise; `to` moves by what was copied.
-        unsafe {
-            std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
-            to = to.add(part.len());
-        }
-        left -= part.len();
-    }
-    // SAFETY: what is left of the promised bytes.
-    unsafe { std::ptr::write_bytes(to, 0, left) };
-}
-
-/// The same by atomic stores of whole words, for heap regions, which images look at while they are written.
-///
-/// # Safety
-/// `to` is aligned to 8 and valid for atomic writes of the parts' length rounded up to 8.
-unsafe fn copy_words(mut to: *mut u8, parts: &[&[u8]]) {
-    let (mut word, mut filled) = ([0; 8], 0);
-    let last = parts.iter().map(|part| part.len()).sum::<usize>();
-    for (index, byte) in parts.iter().flat_map(|part| part.iter()).enumerate() {
-        word[filled] = *byte;
-        filled += 1;
-        if filled == 8 || index + 1 == last {
-            // SAFETY: the caller's promise; one word for every 8 bytes begun.
-            unsafe {
-                AtomicU64::from_ptr(to.cast()).store(u64::from_ne_bytes(word), Ordering::Relaxed);
-                to = to.add(8);
-            }
-            (word, filled) = ([0; 8], 0);
-        }
-    }
-}
-
-/// Committed bytes that outlive their pin, because the segment is not written again while it exists.
-pub(crate) struct Shared {
-    segment: Arc<Segment>,
-    bytes: *const [u8],
-}
-
-// SAFETY: the bytes are immutable for as long as `Shared` exists, so they can be read from any thread.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// Shares a range of committed bytes; like [`Memory::bytes`].
-    pub(crate) fn new(segment: Arc<Segment>, pin: &Pin, offset: u32, len: u32) -> Option<Shared> {
-        // Counted before the look: if it succeeds, the segment cannot become idle before the pin is gone, and then the count is seen.
-        segment.memory().shares.fetch_add(1, Ordering::Relaxed);
-        let bytes =
-            segment.memory().bytes(pin, offset, len).map_or(std::ptr::slice_from_raw_parts(std::ptr::null(), 0), |b| b);
-        let shared = Shared { segment, bytes };
-        (!bytes.is_null()).then_some(shared)
-    }
-}
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: `new` returns no `Shared` with a null pointer; the region is alive (`segment`) and not idle while it is counted.
-        unsafe { &*self.bytes }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.segment.memory().shares.fetch_sub(1, Ordering::Release);
     }
 }

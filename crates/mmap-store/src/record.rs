@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::{Damaged, StoreError};
 use crate::format::{
-    EXPIRY_AT, FLAGS_AT, HAS_COST, KEY_BYTES_MAX, LONG_KEY, RECORD_ALIGNMENT, RECORD_BYTES_MIN,
+    CRC_AT, EXPIRY_AT, FLAGS_AT, HAS_COST, KEY_BYTES_MAX, LONG_KEY, RECORD_ALIGNMENT, RECORD_BYTES_MIN,
     RECORD_HEADER_BYTES_MAX, RECORD_HEADER_BYTES_MIN, VALUE_BYTES_MAX, VALUE_LENGTH_AT, decode_expiry, expiry_word,
 };
 use crate::location::Location;
@@ -43,6 +43,7 @@ pub struct Record<'g> {
     location: Location,
     /// What the CRC covers: from the value's length to the end of the value.
     covered: &'g [u8],
+    expiry: u64,
     header_bytes: u32,
     key_bytes: u32,
     crc: u32,
@@ -55,7 +56,8 @@ impl<'g> Record<'g> {
         let (memory, offset) = (segment.memory(), location.offset_bytes());
         // Header words are loaded singly: a slice is only formed when the lengths say how far it may go, so that it never
         // covers the expiry word of the next record.
-        let crc_and_length = memory.word(pin, offset + 8)?;
+        let expiry = memory.word(pin, offset + EXPIRY_AT)?;
+        let crc_and_length = memory.word(pin, offset + CRC_AT)?;
         let flags_and_key = memory.word(pin, offset + FLAGS_AT)?;
         let (crc, value_bytes) = (crc_and_length as u32, (crc_and_length >> 32) as usize);
         let flags = flags_and_key as u8;
@@ -72,7 +74,7 @@ impl<'g> Record<'g> {
         // At most 2^30 and a little: no overflow.
         let end = header_bytes + key_bytes as u32 + value_bytes as u32;
         let covered = memory.bytes(pin, offset + VALUE_LENGTH_AT, end - VALUE_LENGTH_AT)?;
-        Some(Record { segment, pin, location, covered, header_bytes, key_bytes: key_bytes as u32, crc })
+        Some(Record { segment, pin, location, covered, expiry, header_bytes, key_bytes: key_bytes as u32, crc })
     }
 
     /// The key.
@@ -90,15 +92,13 @@ impl<'g> Record<'g> {
         &self.covered[(self.value_start() - VALUE_LENGTH_AT) as usize..]
     }
 
-    /// When it expires, in Unix milliseconds.
+    /// When it expires, in Unix milliseconds, as of the lookup.
     ///
     /// # Errors
     /// The expiry word does not pass its check.
     #[inline]
     pub fn expires_at_ms(&self) -> Result<Option<u64>, Damaged> {
-        let word = self.segment.memory().word(self.pin, self.location.offset_bytes() + EXPIRY_AT);
-        // `None`: the segment was withdrawn under this pin, so this record is not wanted any more.
-        decode_expiry(self.location, word.ok_or(Damaged)?)
+        decode_expiry(self.location, self.expiry)
     }
 
     /// What it costs to compute the value again, if that is known.

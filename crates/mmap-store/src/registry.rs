@@ -35,8 +35,7 @@ struct Retired {
 
 impl Registry {
     pub(crate) fn new() -> Registry {
-        let table = (0..SEGMENTS_MAX).map(|_| AtomicPtr::default()).collect();
-        Registry { table, owned: Mutex::default() }
+        Registry { table: null_pointers(), owned: Mutex::default() }
     }
 
     /// The segment of this id, for as long as the pin and the registry last.
@@ -92,4 +91,17 @@ impl Registry {
     fn owned(&self) -> MutexGuard<'_, Owned> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As many null pointers as there are ids, in memory that is not touched (and so not resident) before it is used.
+fn null_pointers() -> Box<[AtomicPtr<Segment>]> {
+    const {
+        assert!(
+            size_of::<usize>() == size_of::<AtomicPtr<Segment>>()
+                && align_of::<usize>() == align_of::<AtomicPtr<Segment>>()
+        )
+    };
+    let zeros = Box::into_raw(vec![0usize; SEGMENTS_MAX].into_boxed_slice());
+    // SAFETY: the box's own pointer with its own length; the types have one layout, and zero is the null pointer.
+    unsafe { Box::from_raw(zeros as *mut [AtomicPtr<Segment>]) }
 }

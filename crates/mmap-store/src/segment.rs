@@ -89,7 +89,8 @@ impl Segment {
 
     /// A segment that was there when the store was opened.
     pub(crate) fn recovered(id: u16, found: &Found, region: Region) -> Arc<Segment> {
-        let life = Life { generation: found.generation, class: found.class, synced_bytes: found.readable_bytes };
+        // What an earlier process wrote may be in the kernel's memory only: the first sync makes sure.
+        let life = Life { generation: found.generation, class: found.class, synced_bytes: 0 };
         let segment = Segment::new(id, found.dedicated, Memory::recovered(region, found.readable_bytes), life, false);
         segment.recovered.store(true, Ordering::Relaxed);
         segment

@@ -1,0 +1,233 @@
+//! Copies of real files are flipped, cut and scribbled over, then opened: every fault is reported, none is returned as a value.
+
+#![cfg(not(miri))]
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::*;
+use sutra_mmap_store::{Appended, Damage, DamageKind, Directory, Location, NewRecord, OpenError, Store};
+
+/// Where it went, key, value, expiry, cost.
+type Entry = (Appended, Vec<u8>, Vec<u8>, Option<u64>, Option<f32>);
+type Stored = BTreeMap<Location, Entry>;
+
+/// One segment file with records of every shape, and what is in it.
+fn sample(folder: &Path) -> (Vec<u8>, Stored) {
+    let store = open_directory(folder);
+    let mut stored = Stored::new();
+    let record = |key, value, expires_at_ms, cost| NewRecord { key, value, expires_at_ms, cost };
+    let shapes = [
+        record(b"key", b"value", None, None),
+        record(b"k2", b"another value", Some(1_760_000_000_000), Some(0.25)),
+        record(&[7; 256], b"long key", Some(1), None),
+        record(b"", b"", None, Some(-1.0)),
+    ];
+    for it in shapes {
+        let appended = store.append(0, &it).unwrap();
+        stored.insert(appended.location, (appended, it.key.to_vec(), it.value.to_vec(), it.expires_at_ms, it.cost));
+    }
+    store.sync().unwrap();
+    drop(store);
+    (std::fs::read(folder.join("00001.seg")).unwrap(), stored)
+}
+
+/// Opens a directory with this one file.
+fn open_content(content: &[u8]) -> (tempfile::TempDir, Store, Vec<Damage>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("00001.seg"), content).unwrap();
+    let (store, damages) = Store::open(Box::new(Directory::open(folder.path()).unwrap()), options()).unwrap();
+    (folder, store, damages)
+}
+
+/// How many records are missing or refused. Those that are believed must be what was stored.
+fn refused(store: &Store, stored: &Stored) -> usize {
+    let pin = store.pin();
+    let mut refused = 0;
+    for (location, (appended, key, value, expires, cost)) in stored {
+        match believed(store, &pin, *location) {
+            None => refused += 1,
+            Some((record, found)) => {
+                assert_eq!((record.key(), record.value(), found), (&key[..], &value[..], *expires));
+                assert_eq!((record.cost(), record.bytes(), record.crc()), (*cost, appended.bytes, appended.crc));
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn every_flipped_bit_is_noticed_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stored) = sample(folder.path());
+    let path = folder.path().join("00001.seg");
+    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.0.bytes).max().unwrap() as usize;
+    let padding = |at: usize| {
+        stored.iter().any(|(location, (appended, key, value, _, cost))| {
+            let header = if key.len() < 256 { 18 } else { 21 } + if cost.is_some() { 4 } else { 0 };
+            let start = location.offset_bytes() as usize;
+            (start + header + key.len() + value.len()..start + appended.bytes as usize).contains(&at)
+        })
+    };
+    let mut noticed = 0;
+    for bit in 0..(end + 8) * 8 {
+        let mut content = whole.clone();
+        content[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &content).unwrap();
+        let (store, damages) = Store::open(Box::new(Directory::open(folder.path()).unwrap()), options()).unwrap();
+        let refused = refused(&store, &stored);
+        if bit / 8 < 64 {
+            assert_eq!((damages.len(), refused), (1, 0), "bit {bit}: the header costs no record");
+        } else {
+            let expected = usize::from(bit / 8 < end && !padding(bit / 8));
+            assert_eq!((damages.len(), refused), (0, expected), "bit {bit}");
+        }
+        noticed += damages.len() + refused;
+    }
+    assert!(noticed > end * 7, "the test looks at something: {noticed} of {}", end * 8);
+}
+
+#[test]
+fn a_file_cut_short_loses_what_is_cut_off_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_directory(folder.path());
+    let mut stored = Stored::new();
+    for index in 0..20u8 {
+        let (key, value) = ([index; 8], [index; 3000]);
+        let appended = append(&store, &key, &value);
+        stored.insert(appended.location, (appended, key.to_vec(), value.to_vec(), None, None));
+    }
+    drop(store);
+    let whole = std::fs::read(folder.path().join("00001.seg")).unwrap();
+    for length in [0, 1, 63, 64, 4095, 4096, 4097, 8191, 8192, 30_000, 61_440, 65_535] {
+        let (folder, store, damages) = open_content(&whole[..length]);
+        let found_bytes = length as u64;
+        let kind = if length < 4096 {
+            DamageKind::Empty { found_bytes }
+        } else {
+            DamageKind::Short { declared_bytes: 65536, found_bytes }
+        };
+        assert_eq!(damages, [Damage { segment: 1, kind }]);
+        assert_eq!(folder.path().join("00001.seg").exists(), length >= 4096);
+        let mapped = length / 4096 * 4096;
+        let lost = |(location, it): &(&Location, &Entry)| location.offset_bytes() as usize + 26 + it.2.len() > mapped;
+        assert_eq!(refused(&store, &stored), stored.iter().filter(lost).count(), "length {length}");
+        for (location, it) in &stored {
+            let adopted = store.adopt(*location, it.0.bytes);
+            assert_eq!(adopted, location.offset_bytes() + it.0.bytes <= mapped as u32, "length {length}");
+        }
+        store.finish_recovery().unwrap();
+        for index in 0..40u8 {
+            append(&store, &[index; 8], &[index; 3000]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_grew_is_read_as_far_as_it_should_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut content, stored) = sample(folder.path());
+    content.extend_from_slice(&[1; 5000]);
+    let (_folder, store, damages) = open_content(&content);
+    assert_eq!(damages, [Damage { segment: 1, kind: DamageKind::Long { declared_bytes: 65536, found_bytes: 70536 } }]);
+    assert_eq!(refused(&store, &stored), 0);
+    assert!(store.record(&store.pin(), Location::new(1, 65536)).is_none());
+}
+
+#[test]
+fn a_file_under_a_wrong_name_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (content, _) = sample(folder.path());
+    std::fs::write(folder.path().join("00007.seg"), &content).unwrap();
+    let (store, damages) = Store::open(Box::new(Directory::open(folder.path()).unwrap()), options()).unwrap();
+    assert_eq!(damages, [Damage { segment: 7, kind: DamageKind::Misplaced { found: 1 } }]);
+    assert!(believed(&store, &store.pin(), Location::new(7, 64)).is_none(), "the expiry word knows its place");
+}
+
+#[test]
+fn a_newer_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut content, _) = sample(folder.path());
+    content[8] = 2;
+    let crc = crc32fast::hash(&content[..60]);
+    content[60..64].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(folder.path().join("00001.seg"), &content).unwrap();
+    let refused = Store::open(Box::new(Directory::open(folder.path()).unwrap()), options()).err();
+    assert!(matches!(refused, Some(OpenError::Version { segment: 1, found: 2 })), "{refused:?}");
+}
+
+#[test]
+fn a_file_of_zeros_is_a_free_segment_and_no_damage() {
+    let (_folder, store, damages) = open_content(&[0; 65536]);
+    assert_eq!(damages, []);
+    assert!(believed(&store, &store.pin(), Location::new(1, 64)).is_none());
+    store.finish_recovery().unwrap();
+    eventually(|| store.open_destination(0).is_ok_and(|it| it.id() == 1));
+}
+
+#[test]
+fn garbage_is_never_believed_and_never_panics() {
+    let mut random = Random(0x5eed_0001);
+    println!("seed {:#x}", random.0);
+    for round in 0..30 {
+        let length = [4096, 65536, 70_000, 300_000][round % 4];
+        let mut content = random.bytes(length);
+        if round % 3 == 0 {
+            // Lengths and flags that are small pass the first checks.
+            content.iter_mut().skip(64).for_each(|byte| *byte &= 0x81);
+        }
+        let (_folder, store, damages) = open_content(&content);
+        assert_eq!(damages.len(), 1);
+        let pin = store.pin();
+        let believed = |location| believed(&store, &pin, location).is_some();
+        let count = (0..length as u32 + 64).step_by(8).filter(|offset| believed(Location::new(1, *offset))).count();
+        assert_eq!(count, 0, "round {round}");
+        drop(store.verify(1, &[Location::new(1, 64), Location::new(1, 65528)]));
+    }
+}
+
+#[test]
+fn scribbled_records_are_never_returned_as_others() {
+    let mut random = Random(0x5eed_0002);
+    println!("seed {:#x}", random.0);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stored) = sample(folder.path());
+    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.0.bytes).max().unwrap() as usize;
+    for _ in 0..300 {
+        let mut content = whole.clone();
+        for _ in 0..1 + random.below(4) {
+            let (start, len) = (64 + random.below(end - 64), 1 + random.below(40));
+            match random.below(3) {
+                0 => content[start..start + len].fill(0),
+                1 => content[start..start + len].copy_from_slice(&random.bytes(len)),
+                _ => content.copy_within(64..64 + len, start),
+            }
+        }
+        let (_folder, store, _) = open_content(&content);
+        refused(&store, &stored);
+        let pin = store.pin();
+        for offset in (64..end as u32 + 64).step_by(8).filter(|offset| !stored.contains_key(&Location::new(1, *offset)))
+        {
+            assert!(believed(&store, &pin, Location::new(1, offset)).is_none(), "offset {offset}");
+        }
+    }
+}
+
+#[test]
+fn verification_finds_the_damaged_records_and_copies_refuse_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut content, stored) = sample(folder.path());
+    let locations: Vec<Location> = stored.keys().copied().collect();
+    content[locations[1].offset_bytes() as usize + 30] ^= 4;
+    content[locations[3].offset_bytes() as usize] ^= 4;
+    let (_folder, store, _) = open_content(&content);
+    assert_eq!(store.verify(1, &locations), [locations[1], locations[3]]);
+    let mut destination = store.open_destination(0).unwrap();
+    let pin = store.pin();
+    let copied: Vec<bool> =
+        locations.iter().map(|it| destination.append_copy(&read(&store, &pin, *it)).is_ok()).collect();
+    assert_eq!(copied, [true, false, true, false]);
+}
