@@ -1,9 +1,13 @@
 //! What the operator has chosen, as one struct of atomics: read on the hot path, changed at run time by CONFIG SET.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use sutra_eviction::Policy;
+use sutra_shard::{Limits, Shard};
 
 /// How many databases SELECT knows.
 pub const DATABASES: u8 = 16;
@@ -47,6 +51,44 @@ pub struct Settings {
     pub sync_interval_ms: AtomicI64,
     /// `requirepass`: the default user's password.
     pub password: Password,
+    /// `dir`: the data directory.
+    pub directory: PathBuf,
+    /// `mmap-enabled`: payloads in mapped files.
+    pub mapped: bool,
+    /// `appendonly`: whether there is a log. Fixed at the start.
+    pub log: AtomicBool,
+    /// `maxmemory`: bytes for everything.
+    pub memory_bytes_max: AtomicU64,
+    /// `max-concepts`: entries; 0: no limit.
+    pub entries_max: AtomicU64,
+    /// `maxmemory-policy`.
+    pub policy: RwLock<Policy>,
+    /// `maxmemory-clients` as a share of `maxmemory`, in percent; 0: it is given in bytes.
+    pub clients_percent: AtomicU32,
+    /// `default-ttl-seconds`: time to live of native writes that give none; 0: none.
+    pub default_ttl_s: AtomicU64,
+    /// `vector-dimension`: the only dimension accepted in the default space; 0: any.
+    pub vector_dimension: u32,
+    /// `lfu-decay-time`: minutes until an idle entry's access counter drops by one.
+    pub frequency_decay_minutes: AtomicU64,
+    /// `hash-max-listpack-entries`: fields up to which a new hash is kept compact.
+    pub hash_fields_max: AtomicU64,
+    /// `hash-max-listpack-value`: bytes of a name or value up to which it is.
+    pub hash_item_bytes_max: AtomicU64,
+    /// `latency-monitor-threshold`: milliseconds from which LATENCY remembers an event; 0: off.
+    pub latency_threshold_ms: AtomicU64,
+    /// `rust-log`: what is written to standard error, in the notation of the crate `tracing-subscriber`.
+    pub log_filter: RwLock<String>,
+    /// `log-format json`: a JSON object a line instead of text.
+    pub log_json: bool,
+    /// Values of settings that are accepted, and answered by CONFIG GET, but have no effect here; those that are not their default.
+    pub remembered: RwLock<BTreeMap<&'static str, String>>,
+    /// The configuration file, if one was read.
+    pub file: Option<PathBuf>,
+    /// Names of settings that environment or flags have set, which win over the file at the next start too.
+    pub overridden: BTreeSet<&'static str>,
+    /// Names of settings that CONFIG SET has changed: CONFIG REWRITE writes these.
+    pub changed: Mutex<BTreeSet<&'static str>>,
 }
 
 /// A password, if one is asked; shown to nobody.
@@ -80,11 +122,66 @@ impl Default for Settings {
             slowlog_len_max: AtomicU64::new(128),
             sync_interval_ms: AtomicI64::new(1000),
             password: Password::default(),
+            directory: PathBuf::from("./data"),
+            mapped: true,
+            log: AtomicBool::new(true),
+            memory_bytes_max: AtomicU64::new(Limits::default().max_memory_bytes),
+            entries_max: AtomicU64::new(0),
+            policy: RwLock::new(Policy::AllkeysLru),
+            clients_percent: AtomicU32::new(0),
+            default_ttl_s: AtomicU64::new(0),
+            vector_dimension: 0,
+            frequency_decay_minutes: AtomicU64::new(1),
+            hash_fields_max: AtomicU64::new(512),
+            hash_item_bytes_max: AtomicU64::new(64),
+            latency_threshold_ms: AtomicU64::new(0),
+            log_filter: RwLock::new("info".to_owned()),
+            log_json: false,
+            remembered: RwLock::default(),
+            file: None,
+            overridden: BTreeSet::new(),
+            changed: Mutex::default(),
         }
     }
 }
 
+/// However small a share of the memory client buffers may take, they may take so much: a single large value has to pass.
+const CLIENTS_BYTES_MIN: u64 = 64 << 20;
+
 impl Settings {
+    /// The limits that the shard is opened with.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_memory_bytes: self.memory_bytes_max.load(Ordering::Relaxed),
+            max_entries: self.entries_max.load(Ordering::Relaxed),
+            policy: *self.policy.read().unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
+    }
+
+    /// Works out what follows from other settings, and hands the shard what it can change while it runs. To be called after any change.
+    pub fn apply(&self, shard: &Shard) {
+        self.derive();
+        let limits = self.limits();
+        shard.set_max_memory(limits.max_memory_bytes);
+        shard.set_max_entries(limits.max_entries);
+        if shard.policy() != limits.policy {
+            shard.set_policy(limits.policy);
+        }
+        shard.set_frequency_decay_minutes(self.frequency_decay_minutes.load(Ordering::Relaxed));
+        let size = |setting: &AtomicU64| usize::try_from(setting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        shard.set_hash_limits(size(&self.hash_fields_max), size(&self.hash_item_bytes_max));
+    }
+
+    /// Works out what follows from other settings.
+    pub fn derive(&self) {
+        let percent = self.clients_percent.load(Ordering::Relaxed);
+        if percent > 0 {
+            let share = self.memory_bytes_max.load(Ordering::Relaxed) / 100 * u64::from(percent);
+            self.clients_bytes_max.store(share.max(CLIENTS_BYTES_MIN), Ordering::Relaxed);
+        }
+    }
+
     /// Sets the default user's password; empty or `None`: none is asked. Clients that are already in stay in, as in Redis.
     pub fn set_password(&self, password: Option<&[u8]>) {
         let password = password.filter(|password| !password.is_empty()).map(<[u8]>::to_vec);
@@ -95,6 +192,12 @@ impl Settings {
     #[must_use]
     pub fn has_password(&self) -> bool {
         self.password.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+
+    /// The password, for CONFIG GET and CONFIG REWRITE.
+    #[must_use]
+    pub fn password(&self) -> Option<Vec<u8>> {
+        self.password.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Whether this is the password. Takes as long for a wrong guess as for a right one of the same length, whatever they share.
