@@ -363,10 +363,6 @@ fn printable(bytes: &[u8], bytes_max: usize) -> &[u8] {
 
 /// Until when the pause holds this command. CLIENT UNPAUSE always passes, or nobody could end a pause of everything.
 fn paused_until(server: &Server, session: &Session, command: &Command, now_ms: u64) -> Option<u64> {
-    if server.pause.is_over(now_ms) {
-        server.set_attention(Attention::PAUSE, false);
-        return None;
-    }
     if command.spec.name == "client|unpause" {
         return None;
     }

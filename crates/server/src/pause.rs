@@ -1,6 +1,5 @@
 //! CLIENT PAUSE: until when commands wait, and which.
 
-use crate::clients::Clients;
 use crate::command::Flags;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,11 +17,10 @@ impl Pause {
         instant.fetch_max(until_ms, Ordering::AcqRel);
     }
 
-    /// Ends every pause and wakes who waits for that.
-    pub fn end(&self, clients: &Clients) {
+    /// Ends every pause.
+    pub fn end(&self) {
         self.all_until_ms.store(0, Ordering::Release);
         self.writes_until_ms.store(0, Ordering::Release);
-        clients.list().iter().for_each(|client| client.wake());
     }
 
     /// Until when a command with these flags has to wait, in Unix milliseconds; `None`: it need not.
@@ -62,7 +60,7 @@ mod tests {
         pause.extend(5000, true);
         pause.extend(2000, true);
         assert_eq!(pause.holds(Flags::READONLY, 3000), Some(5000));
-        pause.end(&Clients::default());
+        pause.end();
         assert_eq!(pause.holds(Flags::WRITE, 3000), None);
     }
 }

@@ -29,8 +29,7 @@ pub struct Server {
     pub slowlog: SlowLog,
     /// Whether writes are refused before they run.
     pub gate: Gate,
-    /// CLIENT PAUSE.
-    pub pause: Pause,
+    pub(crate) pause: Pause,
     /// Who waits for the log to be durable.
     pub commit: GroupCommit,
     /// When the process began to serve, in Unix milliseconds.
@@ -38,6 +37,8 @@ pub struct Server {
     /// Clients closed to save memory.
     pub clients_evicted: AtomicU64,
     attention: AtomicU32,
+    /// Held by whoever begins or ends a pause.
+    pausing: Mutex<()>,
     monitors: Mutex<Vec<Arc<Client>>>,
     workers: Vec<Arc<Worker>>,
     stop: watch::Sender<Stop>,
@@ -85,6 +86,7 @@ impl Server {
             commit: GroupCommit::default(),
             clients_evicted: AtomicU64::new(0),
             attention: AtomicU32::new(0),
+            pausing: Mutex::new(()),
             monitors: Mutex::new(Vec::new()),
             workers: (0..threads).map(|_| Arc::new(Worker::new(table().all().len()))).collect(),
             stop: watch::Sender::new(Stop::No),
@@ -196,6 +198,31 @@ impl Server {
         } else {
             self.attention.fetch_and(!attention.0, Ordering::Release);
         }
+    }
+
+    /// Lets writes, or all commands, wait until an instant in Unix milliseconds (CLIENT PAUSE).
+    pub fn begin_pause(&self, until_ms: u64, all: bool) {
+        let _alone = self.pausing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pause.extend(until_ms, all);
+        self.set_attention(Attention::PAUSE, true);
+    }
+
+    /// Ends the pause now.
+    pub fn end_pause(&self) {
+        self.end_pause_at(u64::MAX);
+    }
+
+    /// Ends the pause if it lasts no longer than until now.
+    pub(crate) fn end_pause_at(&self, now_ms: u64) {
+        let alone = self.pausing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.has_attention(Attention::PAUSE) || !self.pause.is_over(now_ms) {
+            return;
+        }
+        self.pause.end();
+        // Before anyone is woken: a connection that still saw it would go to sleep again for good.
+        self.set_attention(Attention::PAUSE, false);
+        drop(alone);
+        self.clients.list().iter().for_each(|client| client.wake());
     }
 
     /// Lets the client see all commands from now on (MONITOR).

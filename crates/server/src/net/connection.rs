@@ -16,7 +16,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use sutra_protocol::Limits;
 use sutra_shard::Lsn;
 use tokio::io::AsyncWrite;
@@ -131,9 +131,15 @@ impl Connection {
             State::Waiting => {}
         }
         let wanted = self.kit.as_ref().map_or(0, |kit| kit.decoder.bytes_wanted());
-        match ready!(self.input.poll_read(&mut self.stream, wanted, cx)) {
-            Ok((0, _)) | Err(_) => Poll::Ready(Event::End),
-            Ok((count, had_room)) => {
+        match self.input.poll_read(&mut self.stream, wanted, cx) {
+            Poll::Pending => {
+                if !self.input.is_empty() {
+                    self.account();
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok((0, _)) | Err(_)) => Poll::Ready(Event::End),
+            Poll::Ready(Ok((count, had_room))) => {
                 client.worker.input_bytes.add(count as u64);
                 if !had_room {
                     self.state = State::Busy;

@@ -2,7 +2,7 @@
 //! pauses that end.
 
 use crate::clients::{Client, Signal};
-use crate::server::{Attention, Server};
+use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -52,10 +52,7 @@ pub fn round(server: &Server) {
     }
     let failure = server.shard.failure();
     server.gate.set_read_only(failure.as_deref());
-    if server.has_attention(Attention::PAUSE) && server.pause.is_over(now_ms) {
-        server.set_attention(Attention::PAUSE, false);
-        server.pause.end(&server.clients);
-    }
+    server.end_pause_at(now_ms);
     let timeout_ms = server.settings.timeout_s.load(Ordering::Relaxed).saturating_mul(1000);
     let soft_ms = match server.settings.output_soft_bytes_max.load(Ordering::Relaxed) {
         0 => None,

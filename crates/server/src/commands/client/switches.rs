@@ -1,7 +1,6 @@
 //! What a client may switch: replies, eviction, touching, pause; and tracking, which is off.
 
 use crate::command::{Args, CommandError, Context};
-use crate::server::Attention;
 use crate::session::Replies;
 use std::sync::atomic::Ordering;
 use sutra_protocol::Reply;
@@ -56,14 +55,12 @@ pub(super) fn pause<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Resu
     args.finish()?;
     let timeout_ms = parse_i64(timeout).ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(timeout_ms).map_err(|_| CommandError::text("ERR timeout is negative"))?;
-    cx.server.pause.extend(cx.now_ms.saturating_add(timeout_ms), all);
-    cx.server.set_attention(Attention::PAUSE, true);
+    cx.server.begin_pause(cx.now_ms.saturating_add(timeout_ms), all);
     Ok(Reply::Ok)
 }
 
 pub(super) fn unpause<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    cx.server.pause.end(&cx.server.clients);
-    cx.server.set_attention(Attention::PAUSE, false);
+    cx.server.end_pause();
     Ok(Reply::Ok)
 }
 
