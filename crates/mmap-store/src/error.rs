@@ -131,7 +131,8 @@ impl From<IoError> for OpenError {
 /// Why a record was not stored. Nothing was changed.
 #[derive(Debug)]
 pub enum StoreError {
-    /// The limit is reached: evict, or refuse the write.
+    /// The limit is reached: evict, or refuse the write. Also while the last free segments are still pinned or shared by readers, so
+    /// that a caller who has just freed some should not hold a pin, and may try again.
     NoRoom {
         /// What a new segment would have taken.
         needed_bytes: u64,

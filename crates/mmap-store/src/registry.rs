@@ -56,14 +56,16 @@ impl Registry {
         self.table[usize::from(id)].store(pointer, Ordering::Release);
     }
 
-    /// Takes a segment out; its memory goes in a later [`Registry::collect`], which reports `booked_bytes`.
-    pub(crate) fn remove(&self, id: u16, booked_bytes: u64) {
+    /// Takes a segment out; its memory goes in a later [`Registry::collect`], which reports `booked_bytes`. `false` if it
+    /// is not listed.
+    pub(crate) fn remove(&self, id: u16, booked_bytes: u64) -> bool {
         let mut owned = self.owned();
-        let Some(segment) = owned.listed.remove(&id) else { return };
+        let Some(segment) = owned.listed.remove(&id) else { return false };
         self.table[usize::from(id)].store(std::ptr::null_mut(), Ordering::SeqCst);
         let unseen = Arc::new(AtomicBool::new(false));
         owned.retired.push(Retired { segment, unseen: Arc::clone(&unseen), booked_bytes });
         crossbeam_epoch::pin().defer(move || unseen.store(true, Ordering::Release));
+        true
     }
 
     /// Drops what nobody can see any more: ids that are free again, with the bytes that were booked for them.

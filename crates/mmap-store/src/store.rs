@@ -1,6 +1,6 @@
 //! The store: appends, lookups, and the life of segments.
 //!
-//! A segment's life: free → open → sealed → freed (nothing wanted, log not synced yet) → free. Any thread appends, reads, releases and
+//! A segment's life: free → open → sealed → freed (nothing wanted, log not synced yet) → free. After a restart: sealed or freed. Any thread appends, reads, releases and
 //! syncs; one maintenance thread at a time opens destinations, frees and shrinks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,18 +211,15 @@ impl Store {
         true
     }
 
-    /// Ends recovery: segments from an earlier process in which nothing was adopted become free, the others are sealed.
-    ///
-    /// # Errors
-    /// A file could not be removed; everything else is done.
-    pub fn finish_recovery(&self) -> Result<(), IoError> {
+    /// Ends recovery: segments from an earlier process in which nothing was adopted are freed, the others are sealed. The freed ones wait for
+    /// [`Store::release_freed`] like any other: until the caller's log says that they are not wanted, the next recovery looks into them.
+    pub fn finish_recovery(&self) {
         if !self.recovering.swap(false, Ordering::AcqRel) {
-            return Ok(());
+            return;
         }
-        let unwanted = |segment: &Arc<Segment>| segment.is_recovered() && segment.live_bytes() == 0;
-        let ids: Vec<u16> =
-            self.registry.all().iter().filter(|it| unwanted(it) && it.set_freed()).map(|it| it.id()).collect();
-        self.release_freed(&ids)
+        for segment in self.registry.all().iter().filter(|it| it.is_recovered() && it.live_bytes() == 0) {
+            segment.set_freed();
+        }
     }
 
     /// Closes the open segments of a class; the next append opens another.
@@ -456,7 +453,9 @@ impl Store {
 
     /// Unlists a segment and removes its file; the memory goes when nobody looks at it any more.
     fn remove(&self, id: u16, booked_bytes: u64) -> Result<(), IoError> {
-        self.registry.remove(id, booked_bytes);
+        if !self.registry.remove(id, booked_bytes) {
+            return Ok(());
+        }
         self.names_changed.store(true, Ordering::Release);
         self.space.remove(id)
     }
