@@ -1,2 +1,74 @@
-//! Placeholder replaced below.
-fn main() {}
+//! The load driver: `cargo run --release -p sutra-bench -- COMMAND`.
+//!
+//! Everything is measured in one run on one machine, ours beside Debian's `redis-server` (and `memcached` for memory): servers
+//! on core 0, the driver on core 1. Ratios are what counts; absolute figures move with the machine.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod drive;
+mod histogram;
+mod load;
+mod machine;
+mod process;
+mod random;
+mod table;
+mod wire;
+
+use arguments::{Arguments, USAGE};
+use std::io;
+use std::process::ExitCode;
+use table::Report;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match Arguments::read(words.clone()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        process::end_all();
+        default_hook(panic);
+    }));
+    match run(arguments, &words.join(" ")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
+    arguments.find_server()?;
+    let machine = machine::facts();
+    if !machine::has_two_cores() {
+        eprintln!("warning: without a core for each, server and driver disturb each other");
+    }
+    machine::pin(machine::CLIENT_CORE);
+    let mut report = Report::begin(format!("cargo run --release -p sutra-bench -- {words}"), machine);
+    let result = execute(&arguments, &mut report);
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, format!("{:#}\n", report.to_json()))?;
+    }
+    result
+}
+
+fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
+    type Run = fn(&Arguments, &mut Report) -> io::Result<()>;
+    let commands: [(&str, Run); 1] = [("load", load::run)];
+    let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
+    let mut found = false;
+    for (_, command) in commands.iter().filter(|(name, _)| is_wanted(name)) {
+        command(arguments, report)?;
+        found = true;
+    }
+    if found { Ok(()) } else { Err(io::Error::other(format!("{}: no such command\n\n{USAGE}", arguments.command))) }
+}
