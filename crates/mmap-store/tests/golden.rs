@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sutra_mmap_store::{Location, NewRecord};
+use sutra_mmap_store::{Location, NewRecord, SegmentPhase};
 use sutra_testkit::segments::SimSegments;
 
 const V1: &[u8] = include_bytes!("golden/v1.seg");
@@ -31,6 +31,26 @@ fn version_1_is_written_as_ever() {
     let content = disk.content(1).unwrap();
     assert_eq!(content[..V1.len()], *V1);
     assert!(content[V1.len()..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_mapped_segment_that_held_other_bytes_is_written_the_same() {
+    if cfg!(miri) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("00001.seg");
+    std::fs::write(&path, [0xff; SEGMENT_BYTES as usize]).expect("a file");
+    let directory = sutra_mmap_store::Directory::open(folder.path()).expect("a directory");
+    let (store, damages) = sutra_mmap_store::Store::open(Box::new(directory), options()).expect("a store");
+    assert_eq!(damages.len(), 1);
+    store.finish_recovery();
+    store.release_freed(&[1]).expect("released");
+    eventually(|| store.shrink().is_ok() && phase(&store, 1) == Some(SegmentPhase::Free));
+    for record in records() {
+        store.append(0, &record).expect("appended");
+    }
+    assert_eq!(std::fs::read(&path).expect("a file")[..V1.len()], *V1);
 }
 
 #[test]

@@ -271,6 +271,9 @@ fn a_segment_made_ahead_is_the_next_to_be_used() {
         assert_eq!(append(&store, b"key", b"value").location.segment(), 1);
         assert!(store.prefault().unwrap());
         store.set_limit_bytes(65536);
+        store.seal(0);
+        let refused = store.append(0, &plain(b"key", b"value"));
+        assert!(matches!(refused, Err(StoreError::NoRoom { .. })), "a free segment beyond the limit is not used");
         eventually(|| store.shrink().is_ok() && store.bytes_mapped() == 65536);
         assert!(!store.prefault().unwrap(), "the limit allows none");
     });
