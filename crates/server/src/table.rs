@@ -41,8 +41,8 @@ pub struct CommandTable {
     commands: Vec<Command>,
     /// Number of commands that are not subcommands; they come first.
     top: usize,
-    /// Open addressing by [`hash`]; `u16::MAX`: empty. A power of two, at most half full.
-    slots: Vec<u16>,
+    /// Open addressing by [`hash`]: names padded with zeros, and numbers. A power of two, at most half full.
+    slots: Vec<Option<(Name, u16)>>,
 }
 
 static COMMANDS: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(TABLE));
@@ -64,14 +64,14 @@ impl CommandTable {
             }
             commands[parent].children = first..commands.len();
         }
-        let mut slots = vec![u16::MAX; (top * 2).next_power_of_two().max(2)];
+        let mut slots = vec![None; (top * 2).next_power_of_two().max(2)];
         for (index, command) in commands[..top].iter().enumerate() {
             let name = lower_case(command.spec.name.as_bytes()).expect("names in the table are short");
             let mut slot = hash(&name) & (slots.len() - 1);
-            while slots[slot] != u16::MAX {
+            while slots[slot].is_some() {
                 slot = (slot + 1) & (slots.len() - 1);
             }
-            slots[slot] = u16::try_from(index).expect("fewer than 65,535 commands");
+            slots[slot] = Some((name, u16::try_from(index).expect("fewer than 65,536 commands")));
         }
         CommandTable { commands, top, slots }
     }
@@ -83,9 +83,9 @@ impl CommandTable {
         let mask = self.slots.len() - 1;
         let mut slot = hash(&lower) & mask;
         loop {
-            let command = self.commands.get(usize::from(self.slots[slot]))?;
-            if command.spec.name.as_bytes() == &lower[..name.len()] {
-                return Some(command);
+            let (name, index) = self.slots[slot].as_ref()?;
+            if *name == lower {
+                return self.commands.get(usize::from(*index));
             }
             slot = (slot + 1) & mask;
         }
@@ -163,7 +163,14 @@ fn command(spec: &'static Spec, index: usize) -> Command {
     Command { spec, index, cheap, words, handling, children: 0..0 }
 }
 
-fn lower_case(name: &[u8]) -> Option<[u8; NAME_BYTES_MAX]> {
+/// A name in lower case, padded with zeros: of fixed size, so that it is hashed and compared without a loop.
+type Name = [u8; NAME_BYTES_MAX];
+
+fn lower_case(name: &[u8]) -> Option<Name> {
+    // A name that ends in zero bytes would look like one without them.
+    if name.last().is_none_or(|byte| *byte == 0) {
+        return None;
+    }
     let mut lower = [0; NAME_BYTES_MAX];
     lower.get_mut(..name.len())?.copy_from_slice(name);
     lower.make_ascii_lowercase();
@@ -171,7 +178,7 @@ fn lower_case(name: &[u8]) -> Option<[u8; NAME_BYTES_MAX]> {
 }
 
 /// Names differ in their first 16 bytes but for a few, which then share a chain.
-fn hash(lower: &[u8; NAME_BYTES_MAX]) -> usize {
+fn hash(lower: &Name) -> usize {
     let word = |at: usize| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&lower[at..at + 8]);

@@ -10,6 +10,7 @@ pub mod bitfield;
 pub mod bitop;
 pub mod bits;
 pub mod client;
+mod command;
 pub mod del;
 pub mod dump;
 pub mod expire;
@@ -50,6 +51,7 @@ pub static TABLE: &[&Spec] = &[
     &bitop::SPEC,
     &bitcount::BITPOS,
     &client::SPEC,
+    &command::SPEC,
     &rename::COPY,
     &scan::DBSIZE,
     &incr::DECR,
