@@ -9,9 +9,12 @@ mod drive;
 mod histogram;
 mod load;
 mod machine;
+mod memory;
 mod process;
 mod random;
+mod restart;
 mod table;
+mod traces;
 mod wire;
 
 use arguments::{Arguments, USAGE};
@@ -37,13 +40,22 @@ fn main() -> ExitCode {
         process::end_all();
         default_hook(panic);
     }));
-    match run(arguments, &words.join(" ")) {
+    match run(arguments, &shown(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line without the directories of the machine it ran on.
+fn shown(words: &[String]) -> String {
+    let base = |word: &String| match std::path::Path::new(word).file_name() {
+        Some(name) if word.contains('/') => name.to_string_lossy().into_owned(),
+        Some(_) | None => word.clone(),
+    };
+    words.iter().map(base).collect::<Vec<_>>().join(" ")
 }
 
 fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
@@ -63,7 +75,8 @@ fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
 
 fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     type Run = fn(&Arguments, &mut Report) -> io::Result<()>;
-    let commands: [(&str, Run); 1] = [("load", load::run)];
+    let commands: [(&str, Run); 4] =
+        [("load", load::run), ("memory", memory::run), ("restart", restart::run), ("traces", traces::run)];
     let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
     let mut found = false;
     for (_, command) in commands.iter().filter(|(name, _)| is_wanted(name)) {
