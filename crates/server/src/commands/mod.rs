@@ -10,7 +10,7 @@ pub mod bitfield;
 pub mod bitop;
 pub mod bits;
 pub mod client;
-mod command;
+pub mod command;
 pub mod del;
 pub mod dump;
 pub mod expire;

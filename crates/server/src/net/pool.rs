@@ -23,6 +23,7 @@ pub(super) struct Kit {
 }
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a kit moves between connections and the pool at every batch: as a pointer")]
 struct Pool {
     buffers: Vec<Vec<u8>>,
     kits: Vec<Box<Kit>>,

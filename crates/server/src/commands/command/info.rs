@@ -13,7 +13,7 @@ pub(super) fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Rep
     if args.remaining() == 0 {
         return all(args, cx);
     }
-    let of = |name: &&[u8]| table().find_full_name(name).map_or(Reply::NullArray, describe);
+    let of = |name: &&[u8]| table().find_full_name(name).map_or(Reply::Null, describe);
     Ok(Reply::Array(args.rest().iter().map(of).collect()))
 }
 

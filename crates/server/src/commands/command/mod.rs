@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands: the table, as clients ask for it.
 
 pub(crate) mod docs;
-pub(crate) mod info;
+pub mod info;
 pub(crate) mod keys;
 pub(crate) mod list;
 
