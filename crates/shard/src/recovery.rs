@@ -84,13 +84,21 @@ struct Replayer<'s> {
     now_ms: u64,
     report: Recovery,
     missing: u64,
+    /// Through this LSN records had arrived; those of earlier frames may have been overwritten since.
+    store_synced: Lsn,
     /// Expiry words to be set at the end, for records that are still where they were.
     expiries: HashMap<Location, Option<u64>>,
 }
 
 impl Replay for Replayer<'_> {
+    fn preview(&mut self, _lsn: Lsn, body: &[u8]) {
+        if let Some(Ok(Op::StoreSynced { through })) = Ops::new(body).next() {
+            self.store_synced = self.store_synced.max(Lsn(through));
+        }
+    }
+
     fn frame(&mut self, lsn: Lsn, body: &[u8], durable: bool) -> Verdict {
-        if !durable && !self.payloads_arrived(lsn, body) {
+        if !durable && lsn > self.store_synced && !self.payloads_arrived(lsn, body) {
             return Verdict::Cut;
         }
         self.report.frames += 1;
@@ -270,6 +278,7 @@ impl Shard {
             now_ms,
             report: Recovery { damage, ..Recovery::default() },
             missing: 0,
+            store_synced: Lsn(0),
             expiries: HashMap::new(),
         };
         let start = if options.log { replayer.load_checkpoint(&*storage)? } else { Lsn(0) };
@@ -328,9 +337,7 @@ impl Shard {
                 }
             });
         }
-        if let Err(error) = self.store.finish_recovery() {
-            tracing::warn!(%error, "a segment's file could not be removed");
-        }
+        self.store.finish_recovery();
     }
 }
 

@@ -234,7 +234,7 @@ impl Shard {
 
     pub(crate) fn writable(&self) -> Result<(), WriteError> {
         match &self.log {
-            Some(log) if log.failed().is_some() => {
+            Some(log) if log.has_failed() => {
                 Err(WriteError::Unavailable(self.failure().unwrap_or_else(|| "the log has failed".into())))
             }
             Some(_) | None => Ok(()),
