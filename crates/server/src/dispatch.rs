@@ -296,6 +296,11 @@ pub(crate) fn show_to_monitors(server: &Server, session: &Session, command: &Com
 fn note_if_slow(server: &Server, session: &Session, command: &Command, args: &[&[u8]], now_ms: u64, elapsed_ns: u64) {
     let threshold_us = server.settings.slowlog_slower_than_us.load(Ordering::Relaxed);
     let took_us = elapsed_ns / 1000;
+    let latency_threshold_ms = server.settings.latency_threshold_ms.load(Ordering::Relaxed);
+    if latency_threshold_ms > 0 {
+        let event = if command.spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        server.latency.note(event, took_us / 1000, latency_threshold_ms, now_ms);
+    }
     let is_slow = u64::try_from(threshold_us).is_ok_and(|threshold_us| took_us >= threshold_us);
     if is_slow && !command.spec.flags.has(Flags::SKIP_SLOWLOG) {
         let client = &session.client;

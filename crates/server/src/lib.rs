@@ -1,12 +1,16 @@
 //! The server of Sutra Cache: connections, command table, configuration. Alone knows the wire.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod command;
 pub mod commands;
+pub mod config;
 pub mod dispatch;
 pub mod glob;
+pub mod latency;
+pub mod logging;
 pub mod net;
 pub mod pause;
 pub mod random;
@@ -18,3 +22,4 @@ pub mod slowlog;
 pub mod statistics;
 pub mod table;
 mod transaction;
+pub mod trends;

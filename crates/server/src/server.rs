@@ -3,14 +3,16 @@
 use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
+use crate::latency::LatencyMonitor;
 use crate::net::commit::GroupCommit;
 use crate::pause::Pause;
 use crate::settings::Settings;
 use crate::slowlog::SlowLog;
 use crate::statistics::Worker;
 use crate::table::table;
+use crate::trends::Trends;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sutra_shard::{Shard, WriteError};
 use tokio::sync::watch;
@@ -36,12 +38,29 @@ pub struct Server {
     pub started_ms: u64,
     /// Clients closed to save memory.
     pub clients_evicted: AtomicU64,
+    /// Events that took long.
+    pub latency: LatencyMonitor,
+    /// Rates and peaks.
+    pub trends: Trends,
+    /// What the start found on disk; `None`: it looked at none.
+    pub recovery: Option<RecoveryReport>,
+    /// Whether a checkpoint was asked for that the housekeeper has not yet written.
+    pub checkpoint_wanted: AtomicBool,
     attention: AtomicU32,
     /// Held by whoever begins or ends a pause.
     pausing: Mutex<()>,
     monitors: Mutex<Vec<Arc<Client>>>,
     workers: Vec<Arc<Worker>>,
     stop: watch::Sender<Stop>,
+}
+
+/// What the start found in the data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// What the shard says.
+    pub recovery: sutra_shard::Recovery,
+    /// How long it took.
+    pub milliseconds: u64,
 }
 
 /// Whether the server is to stop, and how.
@@ -85,12 +104,23 @@ impl Server {
             pause: Pause::default(),
             commit: GroupCommit::default(),
             clients_evicted: AtomicU64::new(0),
+            latency: LatencyMonitor::default(),
+            trends: Trends::default(),
+            recovery: None,
+            checkpoint_wanted: AtomicBool::new(false),
             attention: AtomicU32::new(0),
             pausing: Mutex::new(()),
             monitors: Mutex::new(Vec::new()),
             workers: (0..threads).map(|_| Arc::new(Worker::new(table().all().len()))).collect(),
             stop: watch::Sender::new(Stop::No),
         }
+    }
+
+    /// The server, knowing what its start found.
+    #[must_use]
+    pub fn with_recovery(mut self, recovery: RecoveryReport) -> Server {
+        self.recovery = Some(recovery);
+        self
     }
 
     /// The counters of all threads that serve connections, one block each.

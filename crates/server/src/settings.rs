@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use sutra_eviction::Policy;
 use sutra_shard::{Limits, Shard};
@@ -79,6 +79,8 @@ pub struct Settings {
     pub latency_threshold_ms: AtomicU64,
     /// `rust-log`: what is written to standard error, in the notation of the crate `tracing-subscriber`.
     pub log_filter: RwLock<String>,
+    /// `enable-debug-command`: 0: nobody, 1: everybody, 2: clients of this machine.
+    pub debug_command: AtomicU8,
     /// `log-format json`: a JSON object a line instead of text.
     pub log_json: bool,
     /// Values of settings that are accepted, and answered by CONFIG GET, but have no effect here; those that are not their default.
@@ -136,6 +138,7 @@ impl Default for Settings {
             hash_item_bytes_max: AtomicU64::new(64),
             latency_threshold_ms: AtomicU64::new(0),
             log_filter: RwLock::new("info".to_owned()),
+            debug_command: AtomicU8::new(2),
             log_json: false,
             remembered: RwLock::default(),
             file: None,

@@ -9,35 +9,68 @@ use std::time::Duration;
 
 /// How often the rounds are made; limits are kept to within so much.
 const INTERVAL: Duration = Duration::from_millis(100);
-
 /// How long after a failure of the log, or of an attempt to mend it, the next attempt is made.
-const RESTART_INTERVAL_MS: u64 = 5000;
+const RESTART_INTERVAL_MS: u64 = 1000;
+/// How often the log is synced when nobody asked for it: as often as the system would write it back by itself, so that the log's length
+/// is looked at and checkpoints are written.
+const UNASKED_SYNC_INTERVAL_MS: u64 = 30_000;
 
 /// Makes rounds until the server stops. The caller wakes the thread (`unpark`) for it to notice at once.
 pub(super) fn run(server: &Arc<Server>) {
+    std::thread::scope(|scope| {
+        // A thread of its own: a long merge or checkpoint must not delay what power loss may cost.
+        let syncing = std::thread::Builder::new().name("syncer".to_owned()).spawn_scoped(scope, || keep_synced(server));
+        if let Err(error) = &syncing {
+            tracing::error!(%error, "could not start the thread that syncs the log; the housekeeper syncs it");
+        }
+        let mut last_sync_ms = server.clock.now_ms();
+        let mut last_restart_ms = 0;
+        while !server.is_stopping() {
+            if syncing.is_err() {
+                sync_if_due(server, &mut last_sync_ms);
+            }
+            round(server);
+            let now_ms = server.clock.now_ms();
+            if server.shard.failure().is_some() && now_ms.saturating_sub(last_restart_ms) >= RESTART_INTERVAL_MS {
+                last_restart_ms = now_ms;
+                match server.shard.restart_log(now_ms) {
+                    Ok(()) => tracing::info!("the log is whole again; writes are accepted"),
+                    Err(error) => tracing::warn!(%error, "the log cannot be taken into service again yet"),
+                }
+            }
+            std::thread::park_timeout(INTERVAL);
+        }
+        if let Ok(syncing) = syncing {
+            syncing.thread().unpark();
+        }
+    });
+}
+
+fn keep_synced(server: &Server) {
     let mut last_sync_ms = server.clock.now_ms();
-    let mut last_restart_ms = 0;
     while !server.is_stopping() {
+        // With a short interval the pause is short too, so that power loss costs no more than promised.
         let interval_ms = server.settings.sync_interval_ms.load(Ordering::Relaxed);
-        let now_ms = server.clock.now_ms();
-        if interval_ms > 0 && now_ms.saturating_sub(last_sync_ms) >= interval_ms.unsigned_abs() {
-            last_sync_ms = now_ms;
-            if let Err(error) = server.shard.sync() {
-                tracing::error!(%error, "could not sync; writes are refused until disk or space is back");
-            }
-        }
-        round(server);
-        if server.shard.failure().is_some() && now_ms.saturating_sub(last_restart_ms) >= RESTART_INTERVAL_MS {
-            last_restart_ms = now_ms;
-            match server.shard.restart_log(now_ms) {
-                Ok(()) => tracing::info!("the log is whole again; writes are accepted"),
-                Err(error) => tracing::warn!(%error, "the log cannot be taken into service again yet"),
-            }
-        }
-        // With a short interval the pause is shorter too, so that power loss costs no more than promised.
-        let pause_ms = u64::try_from(interval_ms).unwrap_or(0);
-        let pause = if pause_ms > 0 { INTERVAL.min(Duration::from_millis(pause_ms)) } else { INTERVAL };
-        std::thread::park_timeout(pause);
+        let pause_ms = u64::try_from(interval_ms).ok().filter(|ms| *ms > 0);
+        std::thread::park_timeout(pause_ms.map_or(INTERVAL, |ms| INTERVAL.min(Duration::from_millis(ms))));
+        sync_if_due(server, &mut last_sync_ms);
+    }
+}
+
+fn sync_if_due(server: &Server, last_sync_ms: &mut u64) {
+    let interval_ms = match server.settings.sync_interval_ms.load(Ordering::Relaxed) {
+        // Connections ask for what they need.
+        0 => return,
+        ms => u64::try_from(ms).unwrap_or(UNASKED_SYNC_INTERVAL_MS),
+    };
+    let now_ms = server.clock.now_ms();
+    if now_ms.saturating_sub(*last_sync_ms) < interval_ms || server.shard.failure().is_some() {
+        return;
+    }
+    *last_sync_ms = now_ms;
+    let synced = measured(server, "log-sync", || server.shard.sync());
+    if let Err(error) = synced {
+        tracing::error!(%error, "could not sync; writes are refused until disk or space is back");
     }
 }
 
@@ -45,11 +78,14 @@ pub(super) fn run(server: &Arc<Server>) {
 pub fn round(server: &Server) {
     let now_ms = server.clock.now_ms();
     server.shard.set_outside_bytes(server.clients_bytes());
-    if server.shard.tick(now_ms).checkpoint_due
-        && let Err(error) = server.shard.checkpoint(now_ms)
-    {
-        tracing::error!(%error, "could not write a checkpoint; the log stays as it is");
+    let is_due = measured(server, "maintenance", || server.shard.tick(now_ms)).checkpoint_due;
+    if is_due || server.checkpoint_wanted.load(Ordering::Acquire) {
+        if let Err(error) = measured(server, "checkpoint", || server.shard.checkpoint(now_ms)) {
+            tracing::error!(%error, "could not write a checkpoint; the log stays as it is");
+        }
+        server.checkpoint_wanted.store(false, Ordering::Release);
     }
+    server.trends.sample(server, now_ms);
     let failure = server.shard.failure();
     server.gate.set_read_only(failure.as_deref());
     server.end_pause_at(now_ms);
@@ -67,6 +103,16 @@ pub fn round(server: &Server) {
             client.signal(Signal::KILL);
         }
     }
+}
+
+/// Does it, and notes for LATENCY if it took long.
+fn measured<T>(server: &Server, event: &'static str, work: impl FnOnce() -> T) -> T {
+    let began_ns = server.clock.stamp_ns();
+    let result = work();
+    let took_ms = server.clock.stamp_ns().saturating_sub(began_ns) / 1_000_000;
+    let threshold_ms = server.settings.latency_threshold_ms.load(Ordering::Relaxed);
+    server.latency.note(event, took_ms, threshold_ms, server.clock.now_ms());
+    result
 }
 
 fn reason_to_close(client: &Client, now_ms: u64, timeout_ms: u64, soft_ms: Option<u64>) -> Option<&'static str> {

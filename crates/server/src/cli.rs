@@ -1,0 +1,107 @@
+//! The command line: `serve`, `--help`, `--version`.
+
+use crate::clock::Clock;
+use crate::config::{self, Loaded};
+use crate::logging;
+use crate::net::serve;
+use crate::server::{RecoveryReport, Server, Stop};
+use crate::settings::Settings;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use sutra_shard::{Options, Recovery, Shard};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the program with these arguments (without its name).
+///
+/// The exit code is 0 after a clean stop or a clean check, 1 otherwise; why is on standard error.
+#[must_use]
+pub fn run(arguments: &[String]) -> ExitCode {
+    let first = arguments.first().map_or("serve", String::as_str);
+    let result = match first {
+        "--help" | "-h" | "help" => {
+            print!("{}", config::help_text());
+            Ok(())
+        }
+        "--version" | "-V" | "version" => {
+            println!("sutra-cache {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        "serve" => serve_until_stopped(arguments.get(1..).unwrap_or_default()),
+        flag if flag.starts_with("--") => serve_until_stopped(arguments),
+        other => Err(format!("there is no subcommand {other:?}; `sutra-cache --help` lists all").into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sutra-cache: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    // A variable that is not text cannot be one of ours.
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let Loaded { settings, unknown_variables } = config::load(arguments, &environment, Path::new("."))?;
+    logging::start(&settings.log_filter.read().unwrap_or_else(PoisonError::into_inner), settings.log_json);
+    for name in unknown_variables {
+        tracing::warn!(
+            variable = name,
+            "this environment variable has no meaning here: one of another Sutra role, or misspelt"
+        );
+    }
+    let clock = Clock::system();
+    let (shard, recovery) = open_shard(&settings, &clock)?;
+    settings.apply(&shard);
+    let handle = serve(Server::new(settings, shard, clock).with_recovery(recovery))?;
+    tracing::info!(addresses = ?handle.addresses(), "serving");
+    let server = std::sync::Arc::clone(handle.server());
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut stop = server.stop_requests();
+        tokio::select! {
+            _ = terminate.recv() => server.request_stop(Stop::Save),
+            _ = interrupt.recv() => server.request_stop(Stop::Save),
+            _ = stop.wait_for(|stop| *stop != Stop::No) => {}
+        }
+        std::io::Result::Ok(())
+    })?;
+    handle.wait();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the data directory and says what recovery found.
+fn open_shard(settings: &Settings, clock: &Clock) -> Result<(Shard, RecoveryReport), Box<dyn std::error::Error>> {
+    let mut options = Options::new(&settings.directory);
+    options.limits = settings.limits();
+    options.mapped = settings.mapped;
+    options.log = settings.log.load(Ordering::Relaxed);
+    // The operating system's randomness, which the standard library asks for its own hash maps.
+    options.seed = RandomState::new().hash_one(std::process::id());
+    let began_ns = clock.stamp_ns();
+    let (shard, recovery) = Shard::open(&options, clock.now_ms())
+        .map_err(|error| format!("STORAGE_PATH (dir) {}: {error}", settings.directory.display()))?;
+    let milliseconds = clock.stamp_ns().saturating_sub(began_ns) / 1_000_000;
+    let Recovery { entries, checkpoint_lsn, frames, edits, last_lsn, .. } = recovery;
+    tracing::info!(
+        directory = %settings.directory.display(), entries, checkpoint_lsn, frames, edits, last_lsn, milliseconds,
+        "recovered"
+    );
+    if let Some(cut) = &recovery.cut {
+        tracing::info!(
+            cut,
+            "the log ends in a frame that was not written whole, as after a crash; nothing acknowledged is lost by that"
+        );
+    }
+    for damage in &recovery.damage {
+        tracing::error!(damage, "found damage; what it touched is dropped");
+    }
+    Ok((shard, RecoveryReport { recovery, milliseconds }))
+}
