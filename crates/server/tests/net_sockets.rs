@@ -8,7 +8,7 @@ use sutra_cache::clock::Clock;
 use sutra_cache::net::{Handle, housekeeping, serve};
 use sutra_cache::server::{Server, Stop};
 use sutra_cache::settings::Settings;
-use sutra_shard::{Limits, Shard};
+use sutra_shard::{Limits, Options, Shard};
 
 /// A test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -379,6 +379,47 @@ fn a_stop_finishes_what_was_begun_and_closes_everyone() {
 }
 
 #[test]
+fn what_was_acknowledged_before_a_stop_is_there_after_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let open = || Shard::open(&Options::new(directory.path()), STARTS_AT_MS).expect("a directory of our own").0;
+    let settings = || Settings { port: 0, io_threads: 2, ..Settings::default() };
+    let handle = serve(Server::new(settings(), open(), Clock::manual(STARTS_AT_MS))).expect("a free port");
+    let address = handle.address();
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                let mut acknowledged = 0;
+                loop {
+                    let line = format!("INCR counter:{writer}\r\n");
+                    let expected = format!(":{}\r\n", acknowledged + 1);
+                    let mut reply = vec![0; expected.len()];
+                    let answered =
+                        client.stream.write_all(line.as_bytes()).and_then(|()| client.stream.read_exact(&mut reply));
+                    if answered.is_err() {
+                        return acknowledged;
+                    }
+                    assert_eq!(reply, expected.as_bytes());
+                    acknowledged += 1;
+                }
+            })
+        })
+        .collect();
+    let calls = || handle.server().workers().iter().map(|worker| worker.calls()).sum::<u64>();
+    until("the writers are under way", || calls() > 2000);
+    handle.stop(Stop::Save);
+    let acknowledged: Vec<i64> = writers.into_iter().map(|writer| writer.join().expect("a writer")).collect();
+    let handle = serve(Server::new(settings(), open(), Clock::manual(STARTS_AT_MS))).expect("a free port");
+    let mut client = Client::connect(handle.address());
+    for (writer, acknowledged) in acknowledged.into_iter().enumerate() {
+        assert!(acknowledged > 0);
+        // A stop sends the replies of what it executed: nothing was done that its client was not told.
+        let value = acknowledged.to_string();
+        client.ask(&format!("GET counter:{writer}"), &format!("${}\r\n{value}\r\n", value.len()));
+    }
+}
+
+#[test]
 fn a_second_server_cannot_share_the_port() {
     let first = start(|_| {});
     let settings = Settings { port: first.address().port(), ..Settings::default() };
@@ -392,7 +433,7 @@ fn a_second_server_cannot_share_the_port() {
 fn writes_of_many_connections_are_all_there_when_they_are_acknowledged() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let open = || {
-        let options = sutra_shard::Options::new(directory.path());
+        let options = Options::new(directory.path());
         Shard::open(&options, STARTS_AT_MS).expect("a fresh directory").0
     };
     let settings = Settings { port: 0, io_threads: 2, sync_interval_ms: 0.into(), ..Settings::default() };

@@ -105,7 +105,8 @@ impl Connection {
                 return;
             }
             if leaves_more {
-                end_of_round().await;
+                // Not only after the tasks that are ready: also after whatever has arrived on other sockets meanwhile.
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -5,6 +5,7 @@ use super::housekeeping;
 use crate::clients::Signal;
 use crate::server::{Server, Stop};
 use crate::statistics::Worker;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+/// Descriptors that are kept for files, listeners and runtimes beside those of clients.
+const DESCRIPTORS_RESERVED: u64 = 128;
 /// How long connections may take to send their last replies when the server stops.
 const STOP_SECONDS_MAX: u64 = 5;
 /// How long a thread waits before it accepts again after the system refused (no descriptors left).
@@ -91,6 +94,7 @@ impl Drop for Handle {
 /// # Errors
 /// Whatever the system says about an address that cannot be listened on, or a thread that cannot be started.
 pub fn serve(server: Server) -> io::Result<Handle> {
+    allow_descriptors(&server);
     let server = Arc::new(server);
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<Socket>> = server.workers().iter().map(|_| Vec::new()).collect();
@@ -121,6 +125,29 @@ pub fn serve(server: Server) -> io::Result<Handle> {
         server.commit.run(|| server.shard.sync().map(|lsn| lsn.0).map_err(|error| error.to_string()))
     })?);
     Ok(handle)
+}
+
+/// Sees to it that the system lets the process open a descriptor for each client; if it does not, fewer clients are served, as in Redis.
+fn allow_descriptors(server: &Server) {
+    let clients = u64::from(server.settings.maxclients.load(Ordering::Relaxed));
+    let wanted = clients + DESCRIPTORS_RESERVED;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    let result = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    let allowed = if result.is_ok() { raised } else { limit.current.unwrap_or(raised) };
+    if allowed < wanted {
+        let clients_max = allowed.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+        tracing::warn!(
+            wanted,
+            allowed,
+            maxclients = clients_max,
+            "the system allows too few open files: fewer clients are served"
+        );
+        server.settings.maxclients.store(u32::try_from(clients_max).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
 }
 
 /// One listener for each thread, all on the same port, among which the system spreads connections.
@@ -275,3 +302,18 @@ const DENIED: &str = "-DENIED Redis is running in protected mode because protect
     external computers, set a password (REDIS_AUTH, or CONFIG SET requirepass from the loopback interface), or switch \
     protected mode off (PROTECTED_MODE=false, or CONFIG SET protected-mode no) if you are sure that only friends can reach \
     this port.\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_this_machine_s_loopback_are_local() {
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(local.parse().expect("an address")), "{local}");
+        }
+        for foreign in ["10.0.0.1", "0.0.0.0", "::", "2001:db8::1", "::ffff:10.0.0.1"] {
+            assert!(!is_loopback(foreign.parse().expect("an address")), "{foreign}");
+        }
+    }
+}
