@@ -1,4 +1,4 @@
-//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. What EXEC does is in [`crate::transaction`].
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. What EXEC does is in `transaction.rs`, since it runs other commands.
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::session::Watched;
