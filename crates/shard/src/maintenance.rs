@@ -37,6 +37,8 @@ pub(crate) struct Maintenance {
     verified_entries: u64,
     free_low_water: u64,
     ticks: u64,
+    /// Expired entries are left to be found by whoever asks for them (DEBUG SET-ACTIVE-EXPIRE 0).
+    expiry_paused: bool,
 }
 
 /// What one tick did.
@@ -490,7 +492,9 @@ impl Shard {
         let mut maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         maintenance.ticks += 1;
         self.drop_damaged(now_ms);
-        report.expired = self.expire(&mut maintenance, now_ms, EXPIRY_SLOTS_PER_TICK);
+        if !maintenance.expiry_paused {
+            report.expired = self.expire(&mut maintenance, now_ms, EXPIRY_SLOTS_PER_TICK);
+        }
         if self.failure().is_none() {
             self.apply_memory_limit();
             let (live, dead) = (self.store.live_bytes(), self.store.dead_bytes());
@@ -507,6 +511,11 @@ impl Shard {
         self.verify(&mut maintenance, now_ms);
         report.checkpoint_due = self.checkpoint_due.load(Ordering::Relaxed);
         report
+    }
+
+    /// Whether [`Shard::tick`] removes expired entries. They are never served in either case; for tests of that.
+    pub fn set_active_expiry(&self, active: bool) {
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).expiry_paused = !active;
     }
 
     /// Unmaps free segments that nobody needed for a while.

@@ -1,7 +1,10 @@
 //! Numbers about the shard, for INFO, metrics and tests.
 
+use crate::api::DatabaseStats;
 use crate::hash::STRIPES;
 use crate::shard::Shard;
+use crate::stripe::Stripe;
+use crate::txn::Txn;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -86,6 +89,50 @@ pub struct PersistenceReport {
     pub unverified_segments: u64,
 }
 
+impl ShardStats {
+    fn add_stripe(&mut self, stripe: &Stripe) {
+        self.keyspace_hits += stripe.hits.get();
+        self.keyspace_misses += stripe.misses.get();
+        self.appended_bytes += stripe.appended_bytes.get();
+    }
+}
+
+fn reset_stripe(stripe: &Stripe) {
+    stripe.hits.set(0);
+    stripe.misses.set(0);
+}
+
+/// The same numbers within a transaction, for commands that may be part of a larger one: asking the shard there would wait for locks that
+/// the transaction itself holds. All need [`Scope::All`](crate::Scope::All).
+impl Txn<'_> {
+    /// [`Shard::stats`].
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        let mut stats = self.shard.tallied();
+        (0..STRIPES).for_each(|stripe| stats.add_stripe(self.stripe(stripe as u8)));
+        stats
+    }
+
+    /// [`Shard::reset_stats`].
+    pub fn reset_stats(&self) {
+        (0..STRIPES).for_each(|stripe| reset_stripe(self.stripe(stripe as u8)));
+        self.shard.reset_tally();
+    }
+
+    /// [`Shard::database_stats`].
+    #[must_use]
+    pub fn database_stats(&self, db: u8) -> DatabaseStats {
+        let mut stats = DatabaseStats::default();
+        for stripe in 0..STRIPES {
+            if let Some(database) = self.stripe(stripe as u8).database(db) {
+                stats.keys += database.table.len() as u64;
+                stats.expires += database.expires;
+            }
+        }
+        stats
+    }
+}
+
 impl Shard {
     /// Entries of all databases.
     #[must_use]
@@ -96,7 +143,19 @@ impl Shard {
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> ShardStats {
-        let mut stats = ShardStats {
+        let mut stats = self.tallied();
+        (0..STRIPES).for_each(|stripe| stats.add_stripe(&self.lock(stripe as u8)));
+        stats
+    }
+
+    /// Sets the counters of hits, misses, expirations and evictions to zero (CONFIG RESETSTAT).
+    pub fn reset_stats(&self) {
+        (0..STRIPES).for_each(|stripe| reset_stripe(&self.lock(stripe as u8)));
+        self.reset_tally();
+    }
+
+    fn tallied(&self) -> ShardStats {
+        ShardStats {
             expired: self.tally.expired.load(Ordering::Relaxed),
             evicted_memory: self.tally.evicted_memory.load(Ordering::Relaxed),
             evicted_entries: self.tally.evicted_entries.load(Ordering::Relaxed),
@@ -104,23 +163,10 @@ impl Shard {
             merges: self.tally.merges.load(Ordering::Relaxed),
             merged_bytes: self.tally.merged_bytes.load(Ordering::Relaxed),
             ..ShardStats::default()
-        };
-        for stripe in 0..STRIPES {
-            let stripe = self.lock(stripe as u8);
-            stats.keyspace_hits += stripe.hits.get();
-            stats.keyspace_misses += stripe.misses.get();
-            stats.appended_bytes += stripe.appended_bytes.get();
         }
-        stats
     }
 
-    /// Sets the counters of hits, misses, expirations and evictions to zero (CONFIG RESETSTAT).
-    pub fn reset_stats(&self) {
-        for stripe in 0..STRIPES {
-            let stripe = self.lock(stripe as u8);
-            stripe.hits.set(0);
-            stripe.misses.set(0);
-        }
+    fn reset_tally(&self) {
         for counter in [&self.tally.expired, &self.tally.evicted_memory, &self.tally.evicted_entries] {
             counter.store(0, Ordering::Relaxed);
         }
