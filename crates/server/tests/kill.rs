@@ -330,26 +330,28 @@ fn read_back(client: &mut Client, keys: &[Key]) -> Found {
 
 /// The entry that these replies describe; `None` if there is none, or it expired between them.
 fn entry(value: Frame, expiry: Frame) -> Option<Entry> {
-    let expires_at_ms = match expiry {
-        Frame::Integer(-1) => None,
-        Frame::Integer(-2) => return None,
-        Frame::Integer(at_ms) => Some(u64::try_from(at_ms).expect("an instant after 1970")),
-        other => panic!("PEXPIRETIME answers {other:?}"),
+    let Frame::Integer(at_ms) = expiry else { panic!("PEXPIRETIME answers {expiry:?}") };
+    let expires_at_ms = match at_ms {
+        -1 => None,
+        -2 => return None,
+        at_ms => Some(u64::try_from(at_ms).expect("an instant after 1970")),
     };
-    let value = match value {
-        Frame::Null => return None,
-        Frame::Bulk(text) => Value::Text(text),
-        Frame::Array(items) if items.is_empty() => return None,
-        Frame::Array(items) => {
-            let mut texts =
-                items.into_iter().map(|item| if let Frame::Bulk(text) = item { text } else { panic!("text") });
-            let mut fields = std::collections::BTreeMap::new();
-            while let (Some(field), Some(text)) = (texts.next(), texts.next()) {
-                fields.insert(field, text);
-            }
-            Value::Fields(fields)
+    let value = if let Frame::Array(items) = value {
+        let mut texts =
+            items.into_iter().map(|item| if let Frame::Bulk(text) = item { text } else { panic!("no text") });
+        let mut fields = std::collections::BTreeMap::new();
+        while let (Some(field), Some(text)) = (texts.next(), texts.next()) {
+            fields.insert(field, text);
         }
-        other => panic!("a read answers {other:?}"),
+        if fields.is_empty() {
+            return None;
+        }
+        Value::Fields(fields)
+    } else if let Frame::Bulk(text) = value {
+        Value::Text(text)
+    } else {
+        assert_eq!(value, Frame::Null, "GET and HGETALL answer otherwise");
+        return None;
     };
     Some(Entry { value, expires_at_ms })
 }

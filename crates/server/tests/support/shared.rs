@@ -93,9 +93,10 @@ impl Shared {
         for (index, counter) in self.counters.iter().enumerate() {
             let (sent, acknowledged) =
                 (counter.sent.load(Ordering::SeqCst), counter.acknowledged.load(Ordering::SeqCst));
-            let found = match client.say(&format!("GET n{index}")) {
-                Frame::Bulk(text) => String::from_utf8_lossy(&text).parse().unwrap_or(-1),
-                _ => 0,
+            let found = if let Frame::Bulk(text) = client.say(&format!("GET n{index}")) {
+                String::from_utf8_lossy(&text).parse().unwrap_or(-1)
+            } else {
+                0
             };
             if !(acknowledged..=sent).contains(&found) {
                 return Err(Broken(format!(

@@ -32,14 +32,9 @@ impl Workload {
             } else {
                 self.op(now_ms)
             };
-            bytes += match &op {
-                Op::Get(_) => 16 * 1024,
-                op => {
-                    let mut request = Vec::new();
-                    op.encode(&mut request);
-                    request.len()
-                }
-            };
+            let mut request = Vec::new();
+            op.encode(&mut request);
+            bytes += if matches!(op, Op::Get(_)) { 16 * 1024 } else { request.len() };
             ops.push(op);
         }
         ops
