@@ -20,7 +20,7 @@ pub const SEGMENTS_WANTED: u64 = 256;
 pub const SEGMENT_BYTES_MIN: u32 = 64 * 1024;
 
 /// The largest segment.
-pub const SEGMENT_BYTES_MAX: u32 = 8 * 1024 * 1024;
+pub const SEGMENT_BYTES_MAX: u32 = 4 * 1024 * 1024;
 
 /// How many segments are merged into one. Hit ratios hardly depend on it (3 to 6 differ by 0.3 points under `lru`); three
 /// write 1.47 bytes for each byte put, four 1.31, six 1.19, and each more frees more live bytes at once.

@@ -70,7 +70,9 @@ impl SegmentSpace for Directory {
         let file = file.map_err(|source| IoError::new("create", &path, source))?;
         let region = allocate(&file, u64::from(bytes))
             .map_err(|source| IoError::new("allocate", &path, source))
-            .and_then(|()| self.map(&path, &file, bytes, lease));
+            .and_then(|()| fill(&file, u64::from(bytes)).map_err(|source| IoError::new("write", &path, source)))
+            .and_then(|()| self.map(&path, &file, bytes, lease))
+            .inspect(Region::populate);
         if region.is_err() {
             // The first error is the one to tell; an empty file left behind is removed at the next open.
             drop(std::fs::remove_file(&path));
@@ -145,6 +147,19 @@ fn id_of(name: &std::ffi::OsStr) -> Option<u16> {
     let digits = name.to_str()?.strip_suffix(".seg")?;
     let id = digits.parse().ok()?;
     (id != 0 && digits.len() == 5 && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(id)
+}
+
+/// Writes zeros over a file that was just allocated. Storing through the mapping into blocks that were allocated but never written costs the
+/// file system's work at every first touch of a page; written beforehand, a record of 3 KiB costs half as much in all.
+fn fill(file: &File, bytes: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+    let mut at = 0;
+    while at < bytes {
+        let chunk = (bytes - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..chunk as usize], at)?;
+        at += chunk;
+    }
+    Ok(())
 }
 
 /// Reserves space for the whole file. File systems without the call get zeros written, but only where the file is new.

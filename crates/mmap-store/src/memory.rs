@@ -102,6 +102,24 @@ impl Memory {
         self.phase.load(Ordering::Relaxed) == READABLE
     }
 
+    /// Has the processor fetch two cache lines from `offset` on, if they lie within the region.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u32) {
+        const LINE_BYTES: u32 = 64;
+        let line = offset / LINE_BYTES * LINE_BYTES;
+        if (line + 2 * LINE_BYTES) as usize > self.region.len() {
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both lines lie within the region, and a prefetch reads nothing that the program could see.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let first = self.region.base().add(line as usize).as_ptr().cast::<i8>();
+            _mm_prefetch::<_MM_HINT_T0>(first);
+            _mm_prefetch::<_MM_HINT_T0>(first.add(LINE_BYTES as usize));
+        }
+    }
+
     /// A committed word of a record's header, or its expiry word.
     #[inline]
     pub(crate) fn word(&self, pin: &Pin, offset: u32) -> Option<u64> {

@@ -129,7 +129,8 @@ impl Store {
             return Ok(appended);
         }
         // Only now is the full one sealed, by being replaced: if there is no other, smaller records may still fit into it.
-        let mut writer = self.acquire(class, 0)?;
+        // The caller made room before it came here; what other threads took meanwhile, and what a reader still holds, is borrowed.
+        let mut writer = self.acquire(class, self.options.overdraft_bytes / 2)?;
         let appended = encoded.append_to(&mut writer).expect("an empty segment has room for two of the longest");
         *lane = Some(writer);
         Ok(appended)
@@ -158,6 +159,14 @@ impl Store {
     #[inline]
     pub fn record<'g>(&'g self, pin: &'g Pin, location: Location) -> Option<Record<'g>> {
         Record::decode(self.registry.segment(pin, location.segment())?, pin, location)
+    }
+
+    /// Has the processor fetch the start of a record that will be looked up soon, without waiting for it.
+    #[inline]
+    pub fn prefetch(&self, pin: &Pin, location: Location) {
+        if let Some(segment) = self.registry.segment(pin, location.segment()) {
+            segment.memory().prefetch(location.offset_bytes());
+        }
     }
 
     /// Changes when the record at a location expires, by one atomic store.
@@ -314,12 +323,12 @@ impl Store {
         self.registry.all().iter().map(|segment| u64::from(segment.live_bytes())).sum()
     }
 
-    /// Bytes of records that are not wanted any more, in segments that are not free. Looks at every segment.
+    /// Bytes of records that are not wanted any more, in open and sealed segments. Looks at every segment.
     #[must_use]
     pub fn dead_bytes(&self) -> u64 {
         let dead = |state: &SegmentState| state.tail_bytes.saturating_sub(SEGMENT_HEADER_BYTES + state.live_bytes);
         let states = self.segments();
-        states.iter().filter(|it| it.phase != SegmentPhase::Free).map(|state| u64::from(dead(state))).sum()
+        states.iter().filter(|it| matches!(it.phase, SegmentPhase::Open | SegmentPhase::Sealed)).map(|state| u64::from(dead(state))).sum()
     }
 
     /// Removes free segments while more is mapped than the limit allows.

@@ -107,6 +107,16 @@ pub struct Entry<'t> {
     pub memory_bytes: u64,
 }
 
+impl Entry<'_> {
+    /// How to store a value in the entry's place with its expiry and cost.
+    #[must_use]
+    pub fn as_put(&self) -> Put {
+        #[expect(clippy::float_cmp, reason = "1 is what an entry without a cost reads as, exactly")]
+        let cost = (self.cost != 1.0).then_some(self.cost);
+        Put { expires_at_ms: self.expires_at_ms, cost }
+    }
+}
+
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Put {

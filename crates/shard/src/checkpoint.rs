@@ -50,7 +50,7 @@ pub(crate) enum Chunk {
     /// Slots of a database, as words.
     Slots { stripe: u8, db: u8, words: Vec<u64> },
     /// Entries that are not in segments, as edits of the log.
-    Ops { stripe: u8, body: Vec<u8> },
+    Ops { body: Vec<u8> },
     /// The end: so many chunks stand before it.
     End { chunks: u64 },
 }
@@ -299,7 +299,7 @@ fn parse(bytes: &[u8]) -> Option<Chunk> {
             let words = body.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(*word.first_chunk()?))).collect();
             Chunk::Slots { stripe, db, words }
         }
-        CHUNK_OPS => Chunk::Ops { stripe, body: body.to_vec() },
+        CHUNK_OPS => Chunk::Ops { body: body.to_vec() },
         CHUNK_END => Chunk::End { chunks: lsn.0 },
         _ => return None,
     })

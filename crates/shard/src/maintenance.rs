@@ -22,8 +22,12 @@ const ROUNDS_MAX: usize = 64;
 const EXPIRY_SLOTS_PER_TICK: usize = 400_000;
 /// Under a policy that needs a record's metadata, this many records of a segment are looked at to judge it.
 const RECORDS_SAMPLED_PER_SEGMENT: u64 = 32;
-/// Below the memory limit, segments are compacted when dead bytes exceed live ones by so much.
-const DEAD_BYTES_SLACK: u64 = 64 << 20;
+/// Below the memory limit, dead bytes may take half as much as the live ones, or an eighth of the limit within these bounds: what is
+/// overwritten fast enough dies with its whole segment, and then nothing is copied.
+const DEAD_BYTES_MIN: u64 = 64 << 20;
+const DEAD_BYTES_MAX: u64 = 1 << 30;
+/// Rounds of compaction in one tick.
+const COMPACTION_ROUNDS_PER_TICK: usize = 8;
 /// Slots sampled to find one entry to evict when the number of entries is the limit.
 const SAMPLES: usize = 10;
 /// Bytes of records that are checked against their CRC in one tick after a restart.
@@ -96,10 +100,19 @@ impl Shard {
         u64::from(self.segment_bytes)
     }
 
-    /// Tells the store what is left for it of the memory limit.
-    pub(crate) fn apply_memory_limit(&self) {
-        let max = self.max_memory.load(Ordering::Relaxed);
-        self.store.set_limit_bytes(max.saturating_sub(self.memory_beside_segments()));
+    /// Tells the store what is left for it of the memory limit, and keeps it from spreading over more than it needs: beyond a share of dead
+    /// bytes, segments are compacted and used again rather than new ones made. Returns whether the memory limit itself is what binds.
+    pub(crate) fn apply_memory_limit(&self) -> bool {
+        let hard = self.max_memory.load(Ordering::Relaxed).saturating_sub(self.memory_beside_segments());
+        let live = self.store.live_bytes();
+        let soft = live + self.dead_bytes_allowed(live) + self.reserve_bytes() * 4;
+        self.store.set_limit_bytes(hard.min(soft));
+        hard <= soft
+    }
+
+    fn dead_bytes_allowed(&self, live_bytes: u64) -> u64 {
+        let share = self.max_memory.load(Ordering::Relaxed) / 8;
+        (live_bytes / 2).max(share.clamp(DEAD_BYTES_MIN, DEAD_BYTES_MAX))
     }
 
     pub(crate) fn memory_beside_segments(&self) -> u64 {
@@ -114,7 +127,7 @@ impl Shard {
         let mut maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = self.policy();
         for round in 0..ROUNDS_MAX {
-            self.apply_memory_limit();
+            let limit_binds = self.apply_memory_limit();
             if self.has_room(incoming_bytes) {
                 return Ok(());
             }
@@ -125,7 +138,14 @@ impl Shard {
                 continue;
             }
             let mut freed = 0;
-            if evicts(policy) {
+            if !limit_binds {
+                freed += self.merge(&mut maintenance, now_ms, false);
+                if freed == 0 {
+                    // Nothing to gain: the dead bytes are spread too thinly.
+                    self.store.set_limit_bytes(self.max_memory.load(Ordering::Relaxed).saturating_sub(self.memory_beside_segments()));
+                    return if self.has_room(incoming_bytes) { Ok(()) } else { Err(WriteError::OutOfMemory) };
+                }
+            } else if evicts(policy) {
                 if self.heap_bytes.load(Ordering::Relaxed) > 0 {
                     freed += self.evict_heap(&mut maintenance, now_ms);
                 }
@@ -497,10 +517,16 @@ impl Shard {
         }
         if self.failure().is_none() {
             self.apply_memory_limit();
-            let (live, dead) = (self.store.live_bytes(), self.store.dead_bytes());
-            let tight = self.store.free_bytes() < self.reserve_bytes() * 2;
-            if dead > live + DEAD_BYTES_SLACK || (tight && dead > u64::from(self.segment_bytes) * 4) {
-                report.segments_freed += self.merge(&mut maintenance, now_ms, false) / u64::from(self.segment_bytes);
+            for _ in 0..COMPACTION_ROUNDS_PER_TICK {
+                let live = self.store.live_bytes();
+                if self.store.dead_bytes() <= self.dead_bytes_allowed(live) / 2 {
+                    break;
+                }
+                let freed = self.merge(&mut maintenance, now_ms, false);
+                report.segments_freed += freed / u64::from(self.segment_bytes);
+                if freed == 0 {
+                    break;
+                }
             }
             if self.store.free_bytes() < self.reserve_bytes() * 2 && evicts(self.policy()) {
                 report.segments_freed += self.merge(&mut maintenance, now_ms, true) / u64::from(self.segment_bytes);

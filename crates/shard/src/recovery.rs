@@ -361,7 +361,7 @@ impl Replayer<'_> {
                 seen += 1;
                 self.load_slots(stripe, db, &words);
             }
-            Chunk::Ops { body, .. } => {
+            Chunk::Ops { body } => {
                 seen += 1;
                 for op in Ops::new(&body).flatten() {
                     self.shard.replay(&op, self.now_ms, &|_| true);

@@ -144,6 +144,19 @@ impl Shard {
         self.store.pin()
     }
 
+    /// Has the processor fetch what a read of the key will need, without waiting for it. A caller that knows several keys beforehand, as from
+    /// a pipeline, says so for all of them before it looks at the first: their cache misses then overlap.
+    pub fn prefetch(&self, pin: &Pin, db: u8, key: &[u8]) {
+        let hash = KeyHash::of(key, self.seed);
+        let stripe = self.lock(hash.stripe);
+        let Some(database) = stripe.database(db) else { return };
+        if let Some((_, slot)) = database.table.candidates(hash.slot).next()
+            && slot.kind() == SlotKind::Record
+        {
+            self.store.prefetch(pin, Location::from_bits(slot.location()));
+        }
+    }
+
     // ---- durability ----
 
     /// Writes the log up to `lsn` to its file: from then on the frame survives the death of the process. One write serves all who ask.

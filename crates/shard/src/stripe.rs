@@ -66,9 +66,6 @@ impl Slab {
         self.places.iter().flatten()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
 }
 
 struct Watch {
@@ -123,10 +120,6 @@ impl Stripe {
         self.databases.get(db as usize)?.as_deref()
     }
 
-    pub(crate) fn database_mut(&mut self, db: u8) -> Option<&mut Database> {
-        self.databases.get_mut(db as usize)?.as_deref_mut()
-    }
-
     /// The database, made if it is not there.
     pub(crate) fn database_or_new(&mut self, db: u8) -> &mut Database {
         let index = db as usize;
@@ -138,10 +131,6 @@ impl Stripe {
 
     pub(crate) fn databases(&self) -> impl Iterator<Item = (u8, &Database)> {
         self.databases.iter().enumerate().filter_map(|(db, d)| Some((db as u8, d.as_deref()?)))
-    }
-
-    pub(crate) fn databases_mut(&mut self) -> impl Iterator<Item = (u8, &mut Database)> {
-        self.databases.iter_mut().enumerate().filter_map(|(db, d)| Some((db as u8, d.as_deref_mut()?)))
     }
 
     /// Takes a whole database out.
@@ -176,11 +165,6 @@ impl Stripe {
     /// Slots of all databases.
     pub(crate) fn len(&self) -> usize {
         self.databases().map(|(_, d)| d.table.len()).sum()
-    }
-
-    /// Bytes of tables.
-    pub(crate) fn index_bytes(&self) -> u64 {
-        self.databases().map(|(_, d)| d.table.memory_bytes() as u64).sum()
     }
 
     pub(crate) fn watch(&mut self, db: u8, key: &[u8], flag: Weak<AtomicBool>) {

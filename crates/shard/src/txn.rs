@@ -155,7 +155,7 @@ impl<'s> Txn<'s> {
             }
             Some(_) | None => Ok(None),
         };
-        if frame.capacity() <= SCRATCH_BYTES_MAX {
+        if (1..=SCRATCH_BYTES_MAX).contains(&frame.capacity()) {
             frame.clear();
             SCRATCH.set(frame);
         }
@@ -488,7 +488,7 @@ impl<'s> Txn<'s> {
     pub fn copy(&mut self, from: (u8, &[u8]), to: (u8, &[u8]), remove_source: bool) -> Result<bool, WriteError> {
         self.shard.writable()?;
         let Some(entry) = self.peek(from.0, from.1) else { return Ok(false) };
-        let put = Put { expires_at_ms: entry.expires_at_ms, cost: Some(entry.cost) };
+        let put = entry.as_put();
         match entry.value {
             Value::String(string) => {
                 let value = string.to_shared();
@@ -517,7 +517,7 @@ impl<'s> Txn<'s> {
             None => (&[][..], Put::default()),
             Some(entry) => match entry.value {
                 Value::String(string) => {
-                    (string.as_slice(), Put { expires_at_ms: entry.expires_at_ms, cost: Some(entry.cost) })
+                    (string.as_slice(), entry.as_put())
                 }
                 Value::Hash(_) => return Err(WriteError::WrongType),
             },

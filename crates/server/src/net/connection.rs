@@ -17,11 +17,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use sutra_protocol::Limits;
+use sutra_protocol::{Decoder, Limits};
 use sutra_shard::Lsn;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+/// How many requests are looked at ahead of their execution.
+const LOOKAHEAD_COMMANDS: usize = 16;
 /// Commands of one turn; then others are served.
 const TURN_COMMANDS_MAX: usize = 1024;
 /// Bytes of replies after which a turn ends.
@@ -155,7 +157,7 @@ impl Connection {
         let was_full = self.state == State::Busy;
         self.state = State::Waiting;
         let Connection { server, session, input, kit, .. } = self;
-        let Kit { decoder, output } = &mut **kit.get_or_insert_with(take_kit);
+        let Kit { decoder, scout, output } = &mut **kit.get_or_insert_with(take_kit);
         let settings = &server.settings;
         let limits = Limits {
             bulk_bytes_max: settings.bulk_bytes_max.load(Ordering::Relaxed) as usize,
@@ -163,9 +165,11 @@ impl Connection {
             ..Limits::default()
         };
         let now_ms = server.clock.now_ms();
-        let _pin = server.shard.pin();
         let mut commands = 0;
         while !input.is_empty() {
+            if commands % LOOKAHEAD_COMMANDS == 0 && session.authenticated {
+                look_ahead(server, session.db, scout, input.bytes(), &limits);
+            }
             let consumed = match decoder.decode(input.bytes(), &limits, session.authenticated) {
                 Ok(Some(consumed)) => consumed,
                 Ok(None) => {
@@ -359,3 +363,29 @@ fn answer_http(http: Http, session: &mut Session, output: &mut sutra_protocol::O
     }
     session.close = true;
 }
+/// Has the entries of the next requests fetched into the processor's cache before the first of them is executed, so that their cache
+/// misses overlap: half of the time of a pipelined GET on 100,000 keys. The first argument is taken for the key, as it is for almost every
+/// command; where it is not, nothing is lost but a look into the index.
+fn look_ahead(server: &Server, db: u8, scout: &mut Decoder, bytes: &[u8], limits: &Limits) {
+    // Not held while commands run: making room waits for pins to go.
+    let pin = server.shard.pin();
+    let mut at = 0;
+    for request in 0..LOOKAHEAD_COMMANDS {
+        let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { return };
+        match scout.decode(rest, limits, true) {
+            // One request alone is executed just as soon as it would be fetched.
+            Ok(Some(consumed)) if request == 0 && consumed == bytes.len() => return,
+            Ok(Some(consumed)) => {
+                if let Some(key) = scout.arguments(rest).get(1) {
+                    server.shard.prefetch(&pin, db, key);
+                }
+                at += consumed;
+            }
+            Ok(None) | Err(_) => {
+                *scout = Decoder::new();
+                return;
+            }
+        }
+    }
+}
+

@@ -19,6 +19,8 @@ const KIT_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Kit {
     pub(super) decoder: Decoder,
+    /// Looks ahead of `decoder`.
+    pub(super) scout: Decoder,
     pub(super) output: Output,
 }
 
