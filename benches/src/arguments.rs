@@ -31,6 +31,7 @@ Options
   --rate N         requests per second of the paced replay (5000; 0 skips it)
   --seconds N      length of the storm (20)
   --pattern TEXT   only attacks whose name contains TEXT
+  --nice N         priority of servers and driver, for a machine that is shared (none: as started)
   --json FILE      the tables for programs
 ";
 
@@ -48,6 +49,7 @@ pub(crate) struct Arguments {
     pub(crate) traces: Vec<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) pattern: Option<String>,
+    pub(crate) nice: Option<i32>,
     rows: Option<String>,
     server: Option<PathBuf>,
 }
@@ -69,6 +71,7 @@ impl Arguments {
             traces: Vec::new(),
             json: None,
             pattern: None,
+            nice: None,
             rows: None,
             server: None,
         };
@@ -99,6 +102,7 @@ impl Arguments {
                 "--trace" => arguments.traces.push(value.into()),
                 "--rate" => arguments.rate = value.parse().map_err(|_| bad())?,
                 "--pattern" => arguments.pattern = Some(value),
+                "--nice" => arguments.nice = Some(value.parse().map_err(|_| bad())?),
                 "--json" => arguments.json = Some(value.into()),
                 _ => return Err(format!("{option} is unknown")),
             }

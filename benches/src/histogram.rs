@@ -20,13 +20,6 @@ impl Histogram {
         self.total += 1;
     }
 
-    pub(crate) fn add(&mut self, other: &Histogram) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
-        self.total += other.total;
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.total
     }

@@ -7,7 +7,6 @@ use crate::table::{Cell, Report, Table, median};
 use crate::wire::Values;
 use std::io;
 use std::time::Duration;
-use sutra_protocol::Frame;
 
 /// Enough for 100,000 values of 12 KiB, so that nothing is evicted.
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
@@ -119,9 +118,9 @@ fn prepare(server: &Server, value_bytes: usize, loaded: &mut usize) -> io::Resul
     let mut client = server.client()?;
     client.call(&[b"FLUSHALL"])?;
     client.load(KEYS, Values::Same(&load_value(value_bytes)), 0)?;
-    match client.call(&[b"DBSIZE"])? {
-        Frame::Integer(keys) if keys == KEYS as i64 => {}
-        other => return Err(io::Error::other(format!("{} kept only {other:?} keys", server.setup.kind.name()))),
+    let kept = client.number(&[b"DBSIZE"])?;
+    if kept != KEYS {
+        return Err(io::Error::other(format!("{} kept only {kept} keys", server.setup.kind.name())));
     }
     *loaded = value_bytes;
     Ok(())

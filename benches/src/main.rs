@@ -5,14 +5,17 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod attacks;
 mod drive;
 mod histogram;
 mod load;
 mod machine;
 mod memory;
+mod probe;
 mod process;
 mod random;
 mod restart;
+mod storm;
 mod table;
 mod traces;
 mod wire;
@@ -65,6 +68,9 @@ fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
         eprintln!("warning: without a core for each, server and driver disturb each other");
     }
     machine::pin(machine::CLIENT_CORE);
+    if let Some(nice) = arguments.nice {
+        machine::raise_priority(nice)?;
+    }
     let mut report = Report::begin(format!("cargo run --release -p sutra-bench -- {words}"), machine);
     let result = execute(&arguments, &mut report);
     if let Some(path) = &arguments.json {
@@ -75,8 +81,14 @@ fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
 
 fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     type Run = fn(&Arguments, &mut Report) -> io::Result<()>;
-    let commands: [(&str, Run); 4] =
-        [("load", load::run), ("memory", memory::run), ("restart", restart::run), ("traces", traces::run)];
+    let commands: [(&str, Run); 6] = [
+        ("load", load::run),
+        ("memory", memory::run),
+        ("restart", restart::run),
+        ("traces", traces::run),
+        ("storm", storm::run),
+        ("attacks", attacks::run),
+    ];
     let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
     let mut found = false;
     for (_, command) in commands.iter().filter(|(name, _)| is_wanted(name)) {

@@ -8,7 +8,6 @@ use crate::wire::Values;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use sutra_protocol::Frame;
 
 /// Room for everything, so that nothing is evicted.
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
@@ -71,9 +70,9 @@ fn measure(kind: &Kind, population: Population, ttl: bool) -> io::Result<Vec<Cel
         Kind::Ours(_) | Kind::Redis => {
             let mut client = server.client()?;
             client.load(entries, Values::OfTheirKey { bytes: value_bytes }, ttl_seconds)?;
-            let stored = client.call(&[b"DBSIZE"])?;
-            if stored != Frame::Integer(entries as i64) {
-                return Err(io::Error::other(format!("{} holds {stored:?} instead", kind.name())));
+            let stored = client.number(&[b"DBSIZE"])?;
+            if stored != entries {
+                return Err(io::Error::other(format!("{} holds {stored} instead", kind.name())));
             }
         }
     }

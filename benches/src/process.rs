@@ -169,10 +169,6 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     fn end(&mut self) {
         let pid = pid_of(&self.child);
         let _ = self.child.kill();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sutra_protocol::{Frame, FrameDecoder, FrameLimits, encode_request};
 
 /// How long a reply may take before the run is given up.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of requests in one burst of a loader.
 const BURST_BYTES: usize = 256 * 1024;
 
@@ -87,10 +87,29 @@ impl Client {
 
     /// A reply that is no error.
     pub(crate) fn accepted(&mut self) -> io::Result<()> {
-        match self.reply()? {
-            Frame::Error(text) => Err(io::Error::other(text)),
-            _ => Ok(()),
+        if let Frame::Error(text) = self.reply()? {
+            return Err(io::Error::other(text));
         }
+        Ok(())
+    }
+
+    /// One request whose answer is a number.
+    pub(crate) fn number(&mut self, arguments: &[&[u8]]) -> io::Result<u64> {
+        let reply = self.call(arguments)?;
+        let name = String::from_utf8_lossy(arguments[0]);
+        if let Frame::Integer(number) = reply {
+            Ok(number.unsigned_abs())
+        } else {
+            Err(io::Error::other(format!("{name}: {reply:.80?}")))
+        }
+    }
+
+    /// The value of a field of INFO, if the server shows it.
+    pub(crate) fn info(&mut self, field: &str) -> io::Result<Option<f64>> {
+        let Frame::Bulk(text) = self.call(&[b"INFO", b"everything"])? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let value = |line: &str| line.strip_prefix(field)?.strip_prefix(':')?.trim().parse().ok();
+        Ok(text.lines().find_map(value))
     }
 
     /// Stores `count` keys of [`key`]; `ttl_seconds` of 0 stores them without one. Returns when all are acknowledged.
@@ -138,10 +157,13 @@ impl Client {
             self.flush()?;
             for number in next..end {
                 fill(number, &mut value);
-                match self.reply()? {
-                    Frame::Bulk(found) if found == value => verified.right += 1,
-                    Frame::Null => verified.missing += 1,
-                    _ => verified.wrong += 1,
+                let found = self.reply()?;
+                if found == Frame::Null {
+                    verified.missing += 1;
+                } else if matches!(&found, Frame::Bulk(found) if *found == value) {
+                    verified.right += 1;
+                } else {
+                    verified.wrong += 1;
                 }
             }
             next = end;

@@ -128,6 +128,8 @@ fn over_the_wire(
             Ok(replayed) => {
                 let mut cells = line.cells(name, "lru", Some(replayed.requests_per_second), &replayed.hits);
                 cells[8] = line.share(replayed.payload_bytes);
+                cells[9] = replayed.live_bytes.map_or(Cell::Missing, |bytes| line.share(bytes as u64));
+                cells[10] = replayed.write_amplification.map_or(Cell::Missing, |ratio| Cell::Number(ratio, 3));
                 cells[11] = replayed.refused.into();
                 table.row(cells);
             }

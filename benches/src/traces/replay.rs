@@ -21,6 +21,9 @@ pub(super) struct Replayed {
     pub(super) refused: u64,
     /// Keys and values of the trace that are still there at the end.
     pub(super) payload_bytes: u64,
+    /// What our server says about its store.
+    pub(super) live_bytes: Option<f64>,
+    pub(super) write_amplification: Option<f64>,
 }
 
 /// The values of a trace's objects.
@@ -57,18 +60,25 @@ pub(super) fn replay(address: SocketAddr, trace: &Trace, values: &Values, rate: 
         }
         let name = key(u64::from(number));
         let value = values.of(trace, number);
-        let hit = match client.call(&[b"GET", &name])? {
-            Frame::Null => false,
-            Frame::Bulk(found) if found == value => true,
-            other => return Err(io::Error::other(format!("a wrong answer to GET of object {number}: {other:.60?}"))),
-        };
+        let answer = client.call(&[b"GET", &name])?;
+        let hit = matches!(&answer, Frame::Bulk(found) if found == value);
+        if !hit && answer != Frame::Null {
+            return Err(io::Error::other(format!("a wrong answer to GET of object {number}: {answer:.60?}")));
+        }
         hits.count(trace.object(number), hit);
         if !hit && matches!(client.call(&[b"SET", &name, value])?, Frame::Error(_)) {
             refused += 1;
         }
     }
     let requests_per_second = trace.requests.len() as f64 / began.elapsed().as_secs_f64();
-    Ok(Replayed { hits, requests_per_second, refused, payload_bytes: payload_bytes(&mut client, trace)? })
+    Ok(Replayed {
+        hits,
+        requests_per_second,
+        refused,
+        payload_bytes: payload_bytes(&mut client, trace)?,
+        live_bytes: client.info("sutra_live_bytes")?,
+        write_amplification: client.info("sutra_write_amplification")?,
+    })
 }
 
 fn payload_bytes(client: &mut Client, trace: &Trace) -> io::Result<u64> {
