@@ -120,6 +120,8 @@ pub fn choose_victims(policy: Policy, segments: &[SegmentFacts], groups: usize, 
 /// Up to `groups` groups of segments whose live bytes, all of them kept, fit into one segment less than there are in the
 /// group: those with the most dead bytes first. Empty if none would pay.
 ///
+/// A group goes on as long as its survivors fit into the same segments: the more go in, the less is copied for each that is freed.
+///
 /// This is how `noeviction` gets room, and how dead bytes are collected below the limit.
 #[must_use]
 pub fn choose_compaction(segments: &[SegmentFacts], groups: usize) -> Vec<Vec<u32>> {
@@ -131,16 +133,25 @@ pub fn choose_compaction(segments: &[SegmentFacts], groups: usize) -> Vec<Vec<u3
     let mut chosen = Vec::new();
     let mut group: Vec<u32> = Vec::new();
     let mut live = 0_u64;
-    for facts in waiting {
-        if chosen.len() >= groups || group.len() == COMPACTION_GROUP_MAX {
+    let mut waiting = waiting.into_iter().peekable();
+    while let Some(facts) = waiting.next() {
+        if chosen.len() >= groups {
             break;
         }
         group.push(facts.segment);
         live += u64::from(facts.live_bytes);
         let capacity = u64::from(facts.capacity_bytes);
-        if live <= (group.len() as u64 - 1) * (capacity - capacity / TAIL_DIVISOR) {
+        let usable = (capacity - capacity / TAIL_DIVISOR).max(1);
+        let pays = live <= (group.len() as u64 - 1) * usable;
+        let is_full = group.len() == COMPACTION_GROUP_MAX;
+        let next_needs_more = waiting
+            .peek()
+            .is_none_or(|next| (live + u64::from(next.live_bytes)).div_ceil(usable) > live.div_ceil(usable).max(1));
+        if pays && (is_full || next_needs_more) {
             chosen.push(std::mem::take(&mut group));
             live = 0;
+        } else if is_full {
+            break;
         }
     }
     chosen
@@ -251,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn compaction_takes_the_deadest_segments_and_frees_one_with_each_group() {
+    fn compaction_takes_the_deadest_segments_as_many_as_fit_into_one() {
         let segments = [
             segment(0, 990, 1.0, 0),
             segment(1, 0, 0.0, 0),
@@ -259,8 +270,8 @@ mod tests {
             segment(3, 500, 1.0, 0),
             segment(4, 800, 1.0, 0),
         ];
-        assert_eq!(choose_compaction(&segments, 9), [vec![1], vec![2, 3]]);
-        assert_eq!(choose_compaction(&segments, 1), [vec![1]]);
+        assert_eq!(choose_compaction(&segments, 9), [vec![1, 2, 3]]);
+        assert_eq!(choose_compaction(&segments[2..], 1), [vec![2, 3]]);
     }
 
     #[test]

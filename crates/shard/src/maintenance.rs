@@ -25,9 +25,11 @@ const RECORDS_SAMPLED_PER_SEGMENT: u64 = 32;
 /// Below the memory limit, dead bytes may take half as much as the live ones, or an eighth of the limit within these bounds: what is
 /// overwritten fast enough dies with its whole segment, and then nothing is copied.
 const DEAD_BYTES_MIN: u64 = 64 << 20;
-const DEAD_BYTES_MAX: u64 = 1 << 30;
+const DEAD_BYTES_MAX: u64 = 512 << 20;
 /// Rounds of compaction in one tick.
-const COMPACTION_ROUNDS_PER_TICK: usize = 8;
+const COMPACTION_ROUNDS_PER_TICK: usize = 4;
+/// Groups compacted in one round. Nothing is evicted, so there is no need to choose carefully.
+const COMPACTION_GROUPS_PER_ROUND: usize = 8;
 /// Slots sampled to find one entry to evict when the number of entries is the limit.
 const SAMPLES: usize = 10;
 /// Bytes of records that are checked against their CRC in one tick after a restart.
@@ -340,7 +342,7 @@ impl Shard {
         let groups = if evict {
             choose_victims(policy, &facts, groups_max, sutra_eviction::VICTIMS_PER_GROUP)
         } else {
-            choose_compaction(&facts, groups_max)
+            choose_compaction(&facts, COMPACTION_GROUPS_PER_ROUND)
         };
         let worst_rank = groups.iter().flatten().map(|id| mean_rank(&tallies[*id as usize])).fold(f64::NAN, f64::max);
         if evict {
@@ -524,7 +526,7 @@ impl Shard {
                 }
                 let freed = self.merge(&mut maintenance, now_ms, false);
                 report.segments_freed += freed / u64::from(self.segment_bytes);
-                if freed == 0 {
+                if freed <= u64::from(self.segment_bytes) {
                     break;
                 }
             }
