@@ -44,8 +44,14 @@ pub struct Server {
     pub trends: Trends,
     /// What the start found on disk; `None`: it looked at none.
     pub recovery: Option<RecoveryReport>,
+    /// Bytes of memory that were resident when it began to serve: the program itself.
+    pub resident_at_start_bytes: u64,
     /// Whether a checkpoint was asked for that the housekeeper has not yet written.
     pub checkpoint_wanted: AtomicBool,
+    /// The last frame that the last checkpoint covers; 0: none was written since the start.
+    pub checkpoint_lsn: AtomicU64,
+    /// How long the last checkpoint took, in milliseconds.
+    pub checkpoint_took_ms: AtomicU64,
     attention: AtomicU32,
     /// Held by whoever begins or ends a pause.
     pausing: Mutex<()>,
@@ -107,7 +113,10 @@ impl Server {
             latency: LatencyMonitor::default(),
             trends: Trends::default(),
             recovery: None,
+            resident_at_start_bytes: crate::process::resident_bytes(),
             checkpoint_wanted: AtomicBool::new(false),
+            checkpoint_lsn: AtomicU64::new(0),
+            checkpoint_took_ms: AtomicU64::new(0),
             attention: AtomicU32::new(0),
             pausing: Mutex::new(()),
             monitors: Mutex::new(Vec::new()),
@@ -198,6 +207,20 @@ impl Server {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         *self.stop.borrow() != Stop::No
+    }
+
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Shard::checkpoint`].
+    pub fn checkpoint(&self, now_ms: u64) -> Result<(), WriteError> {
+        let began_ns = self.clock.stamp_ns();
+        let covers = self.shard.persistence().last_lsn;
+        self.shard.checkpoint(now_ms)?;
+        self.checkpoint_lsn.store(covers, Ordering::Relaxed);
+        let took_ms = self.clock.stamp_ns().saturating_sub(began_ns) / 1_000_000;
+        self.checkpoint_took_ms.store(took_ms, Ordering::Relaxed);
+        Ok(())
     }
 
     /// After the last connection: leaves everything on disk as the stop was asked for.

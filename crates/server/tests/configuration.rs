@@ -189,7 +189,7 @@ fn names_variables_and_aliases_are_unique() {
         own.extend(setting.variable_names().iter().map(|variable| variable.to_lowercase().replace('_', "-")));
         names.extend(own);
         assert!(setting.doc.ends_with('.'), "{}: one sentence", setting.name);
-        for rival in setting.rival {
+        if let Some(rival) = setting.rival {
             assert!(find(rival).is_some_and(|found| found.name == rival), "{rival}");
         }
     }

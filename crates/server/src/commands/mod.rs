@@ -3,6 +3,7 @@
 use crate::command::Spec;
 use sutra_protocol::Reply;
 
+pub mod acl;
 pub mod append;
 pub mod auth;
 pub mod bitcount;
@@ -11,6 +12,9 @@ pub mod bitop;
 pub mod bits;
 pub mod client;
 pub mod command;
+pub mod config;
+pub(crate) mod container;
+pub mod debug;
 pub mod del;
 pub mod dump;
 pub mod expire;
@@ -22,7 +26,10 @@ pub mod hash;
 pub mod hello;
 pub mod incr;
 pub mod incrbyfloat;
+pub mod info;
+pub mod latency;
 pub mod lcs;
+pub mod memory;
 pub mod mget;
 pub mod monitor;
 pub mod multi;
@@ -31,11 +38,14 @@ pub mod ping;
 pub mod quit;
 pub mod rename;
 pub mod restore;
+pub mod role;
+pub mod save;
 pub mod scan;
 pub mod select;
 pub mod set;
 pub mod setbit;
 pub mod shutdown;
+pub mod slowlog;
 pub mod sort;
 pub mod strings;
 pub mod ttl;
@@ -43,17 +53,23 @@ pub mod wait;
 
 /// Every command.
 pub static TABLE: &[&Spec] = &[
+    &acl::SPEC,
     &append::APPEND,
     &auth::SPEC,
+    &save::BGREWRITEAOF,
+    &save::BGSAVE,
     &bitcount::BITCOUNT,
     &bitfield::BITFIELD,
     &bitfield::BITFIELD_RO,
     &bitop::SPEC,
     &bitcount::BITPOS,
     &client::SPEC,
+    &role::CLUSTER,
     &command::SPEC,
+    &config::SPEC,
     &rename::COPY,
     &scan::DBSIZE,
+    &debug::SPEC,
     &incr::DECR,
     &incr::DECRBY,
     &del::DEL,
@@ -105,9 +121,15 @@ pub static TABLE: &[&Spec] = &[
     &incr::INCR,
     &incr::INCRBY,
     &incrbyfloat::SPEC,
+    &info::SPEC,
     &scan::KEYS,
+    &save::LASTSAVE,
+    &latency::SPEC,
     &lcs::SPEC,
+    &role::LOLWUT,
+    &memory::SPEC,
     &mget::MGET,
+    &role::MODULE,
     &monitor::SPEC,
     &rename::MOVE,
     &mget::MSET,
@@ -127,6 +149,8 @@ pub static TABLE: &[&Spec] = &[
     &rename::RENAMENX,
     &quit::RESET,
     &restore::SPEC,
+    &role::ROLE,
+    &save::SAVE,
     &scan::SCAN,
     &select::SELECT,
     &set::SET,
@@ -135,6 +159,7 @@ pub static TABLE: &[&Spec] = &[
     &set::SETNX,
     &append::SETRANGE,
     &shutdown::SPEC,
+    &slowlog::SPEC,
     &sort::SORT,
     &sort::SORT_RO,
     &append::STRLEN,

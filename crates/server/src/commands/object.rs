@@ -152,7 +152,7 @@ fn of_entry<'t>(
 }
 
 /// Redis's name for how it would keep a string that was just set.
-fn string_encoding(value: &[u8]) -> &'static str {
+pub(super) fn string_encoding(value: &[u8]) -> &'static str {
     if parse_i64(value).is_some() {
         "int"
     } else if value.len() <= EMBSTR_BYTES_MAX {

@@ -13,10 +13,10 @@ pub fn reference_markdown() -> String {
         let default = if setting.default.is_empty() { "empty".to_owned() } else { format!("`{}`", setting.default) };
         let live = match setting.access {
             Access::Live { .. } => "yes",
-            Access::Start { .. } | Access::Kept | Access::Fixed => "no",
+            Access::Start { .. } | Access::Kept | Access::Fixed { .. } => "no",
         };
         let accepted = match setting.access {
-            Access::Fixed => default.clone(),
+            Access::Fixed { .. } => default.clone(),
             Access::Start { .. } | Access::Live { .. } | Access::Kept => setting.kind.accepted(),
         };
         line(
@@ -65,7 +65,7 @@ pub fn help_text() -> String {
 fn has_effect(setting: &Setting) -> bool {
     match setting.access {
         Access::Start { .. } | Access::Live { .. } => true,
-        Access::Fixed => !setting.variables.is_empty(),
+        Access::Fixed { .. } => !setting.variables.is_empty(),
         Access::Kept => false,
     }
 }

@@ -165,7 +165,7 @@ fn take(settings: &mut Settings, given: &[Given<'_>], source: &Source) -> Result
 
 fn accepted(setting: &Setting) -> String {
     match setting.access {
-        super::setting::Access::Fixed => format!("only {:?}", setting.default),
+        super::setting::Access::Fixed { .. } => format!("only {:?}", setting.default),
         super::setting::Access::Start { .. } | super::setting::Access::Live { .. } | super::setting::Access::Kept => {
             setting.kind.accepted()
         }

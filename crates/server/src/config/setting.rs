@@ -48,7 +48,10 @@ pub enum Access {
     /// Accepted and shown, for programs that set it on every Redis; has no effect here.
     Kept,
     /// Always the default; nothing else is accepted.
-    Fixed,
+    Fixed {
+        /// Redis does not let CONFIG SET try, either.
+        immutable: bool,
+    },
 }
 
 /// When a setting is changed.
@@ -116,7 +119,7 @@ impl Setting {
                 let remembered = settings.remembered.read().unwrap_or_else(PoisonError::into_inner);
                 remembered.get(self.name).cloned().unwrap_or_else(|| self.default.to_owned())
             }
-            Access::Fixed => self.default.to_owned(),
+            Access::Fixed { .. } => self.default.to_owned(),
         }
     }
 
@@ -130,7 +133,7 @@ impl Setting {
             Access::Start { write, .. } => write(settings, &value),
             Access::Live { write, .. } => write(settings, &value),
             Access::Kept => self.remember(settings, value),
-            Access::Fixed => self.check_fixed(&value)?,
+            Access::Fixed { .. } => self.check_fixed(&value)?,
         }
         Ok(())
     }
@@ -140,7 +143,7 @@ impl Setting {
     /// # Errors
     /// Why not.
     pub fn check_live(&self, settings: &Settings, text: &str) -> Result<String, WriteError> {
-        if let Access::Start { .. } = self.access {
+        if let Access::Start { .. } | Access::Fixed { immutable: true } = self.access {
             return Err(WriteError::Immutable);
         }
         let value = self.kind.canonical(text).map_err(WriteError::Refused)?;
@@ -149,7 +152,7 @@ impl Setting {
                 Some(reason) => Err(WriteError::Refused(reason.into())),
                 None => Ok(value),
             },
-            Access::Fixed => self.check_fixed(&value).map(|()| value).map_err(WriteError::Refused),
+            Access::Fixed { .. } => self.check_fixed(&value).map(|()| value).map_err(WriteError::Refused),
             Access::Kept | Access::Start { .. } => Ok(value),
         }
     }
@@ -159,7 +162,7 @@ impl Setting {
         match self.access {
             Access::Live { write, .. } => write(settings, &value),
             Access::Kept => self.remember(settings, value),
-            Access::Fixed | Access::Start { .. } => {}
+            Access::Fixed { .. } | Access::Start { .. } => {}
         }
     }
 

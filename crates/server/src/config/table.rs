@@ -236,17 +236,18 @@ pub static SETTINGS: &[Setting] = &[
     )
     .variables(&["VECTOR_DIMENSION"])
     .doc("The only dimension accepted in the default space of vectors; 0: any."),
-    Setting::new("sutra-role", Kind::OneOf(&["cache_shard"]), "cache_shard", Access::Fixed)
+    Setting::new("sutra-role", Kind::OneOf(&["cache_shard"]), "cache_shard", Access::Fixed { immutable: true })
         .variables(&["SUTRA_ROLE"])
         .doc("The role in a Sutra deployment. This program has one."),
-    Setting::new("cache-mode", Kind::YesNo, "yes", Access::Fixed)
+    Setting::new("cache-mode", Kind::YesNo, "yes", Access::Fixed { immutable: true })
         .variables(&["CACHE_MODE"])
         .doc("As in Sutra's deployment files; this program is nothing but a cache."),
     // ---- known to every Redis client ----
     fixed("databases", "16", Kind::Integer { min: 1, max: i32::MAX as i64 }).doc("Databases that SELECT knows."),
     fixed("cluster-enabled", "no", Kind::YesNo).doc("There is no cluster mode."),
     fixed("replicaof", "", Kind::Text).aliases(&["slaveof"]).doc("There is no replication."),
-    fixed("notify-keyspace-events", "", Kind::Text).doc("There are no keyspace notifications yet."),
+    Setting::new("notify-keyspace-events", Kind::Text, "", Access::Fixed { immutable: false })
+        .doc("There are no keyspace notifications yet."),
     fixed("logfile", "", Kind::Text).doc("The log goes to standard error."),
     fixed("daemonize", "no", Kind::YesNo).doc("The server stays in the foreground."),
     kept("save", "", Kind::Text).doc("Snapshots are not what keeps the data: the log does, and checkpoints are written as it grows."),
@@ -311,7 +312,7 @@ const fn live_unless(
 }
 
 const fn fixed(name: &'static str, default: &'static str, kind: Kind) -> Setting {
-    Setting::new(name, kind, default, Access::Fixed)
+    Setting::new(name, kind, default, Access::Fixed { immutable: true })
 }
 
 const fn kept(name: &'static str, default: &'static str, kind: Kind) -> Setting {

@@ -80,7 +80,7 @@ pub fn round(server: &Server) {
     server.shard.set_outside_bytes(server.clients_bytes());
     let is_due = measured(server, "maintenance", || server.shard.tick(now_ms)).checkpoint_due;
     if is_due || server.checkpoint_wanted.load(Ordering::Acquire) {
-        if let Err(error) = measured(server, "checkpoint", || server.shard.checkpoint(now_ms)) {
+        if let Err(error) = measured(server, "checkpoint", || server.checkpoint(now_ms)) {
             tracing::error!(%error, "could not write a checkpoint; the log stays as it is");
         }
         server.checkpoint_wanted.store(false, Ordering::Release);
