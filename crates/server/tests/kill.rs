@@ -131,7 +131,9 @@ fn cycles(mode: &Mode, count: usize, seed: u64, treatment: Treatment) -> Result<
             Treatment::Tampered(tamper) => tamper(directory.path()),
             Treatment::Varied if random.one_in(3) => {
                 let after = Duration::from_micros(random.below(60_000) as u64);
-                Process::start_and_kill(directory.path(), mode.settings, after);
+                let process = Process::spawn(directory.path(), mode.settings);
+                drop(process.wait_for_line("serving", after));
+                process.kill();
             }
             Treatment::Varied => {}
         }

@@ -52,14 +52,8 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts the server and kills it after a while, at the latest when it serves.
-    pub(crate) fn start_and_kill(directory: &Path, settings: &[(&str, &str)], after: Duration) {
-        let process = Process::spawn(directory, settings);
-        drop(process.wait_for_line("serving", after));
-        process.kill();
-    }
-
-    fn spawn(directory: &Path, settings: &[(&str, &str)]) -> Process {
+    /// Starts the server without waiting for it.
+    pub(crate) fn spawn(directory: &Path, settings: &[(&str, &str)]) -> Process {
         let child = Command::new(env!("CARGO_BIN_EXE_sutra-cache"))
             .env_clear()
             .current_dir(directory)
@@ -123,7 +117,7 @@ impl Process {
     }
 
     /// Waits for a line that holds `text`.
-    fn wait_for_line(&self, text: &str, patience: Duration) -> Waited {
+    pub(crate) fn wait_for_line(&self, text: &str, patience: Duration) -> Waited {
         let found = |lines: &Lines| lines.lines.iter().any(|line| line.contains(text));
         let lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, _) = self
@@ -140,7 +134,7 @@ impl Process {
 }
 
 /// How waiting for a line ended.
-enum Waited {
+pub(crate) enum Waited {
     Line(String),
     /// The server ended before.
     Ended,
