@@ -41,7 +41,7 @@ pub(crate) struct Maintenance {
     expiry_stripe: usize,
     random: u64,
     verified_entries: u64,
-    free_low_water: u64,
+    idle_low_water: u64,
     ticks: u64,
     /// Expired entries are left to be found by whoever asks for them (DEBUG SET-ACTIVE-EXPIRE 0).
     expiry_paused: bool,
@@ -105,11 +105,21 @@ impl Shard {
     /// Tells the store what is left for it of the memory limit, and keeps it from spreading over more than it needs: beyond a share of dead
     /// bytes, segments are compacted and used again rather than new ones made. Returns whether the memory limit itself is what binds.
     pub(crate) fn apply_memory_limit(&self) -> bool {
-        let hard = self.max_memory.load(Ordering::Relaxed).saturating_sub(self.memory_beside_segments());
+        let hard = self.hard_limit();
         let live = self.store.live_bytes();
         let soft = live + self.dead_bytes_allowed(live) + self.reserve_bytes() * 4;
-        self.store.set_limit_bytes(hard.min(soft));
+        self.set_store_limit(hard.min(soft));
         hard <= soft
+    }
+
+    /// What the memory limit leaves for segments.
+    fn hard_limit(&self) -> u64 {
+        self.max_memory.load(Ordering::Relaxed).saturating_sub(self.memory_beside_segments())
+    }
+
+    fn set_store_limit(&self, bytes: u64) {
+        self.store_limit.store(bytes, Ordering::Relaxed);
+        self.store.set_limit_bytes(bytes);
     }
 
     fn dead_bytes_allowed(&self, live_bytes: u64) -> u64 {
@@ -144,7 +154,7 @@ impl Shard {
                 freed += self.merge(&mut maintenance, now_ms, false);
                 if freed == 0 {
                     // Nothing to gain: the dead bytes are spread too thinly.
-                    self.store.set_limit_bytes(self.max_memory.load(Ordering::Relaxed).saturating_sub(self.memory_beside_segments()));
+                    self.set_store_limit(self.hard_limit());
                     return if self.has_room(incoming_bytes) { Ok(()) } else { Err(WriteError::OutOfMemory) };
                 }
             } else if evicts(policy) {
@@ -282,15 +292,6 @@ impl Shard {
             }
         }
         pool.take()
-    }
-
-    /// Removes free segments beyond so many bytes of room.
-    fn give_back_beyond(&self, _keep: u64) {}
-
-    fn shrink(&self) {
-        if let Err(error) = self.store.shrink() {
-            tracing::warn!(%error, "a free segment could not be given back");
-        }
     }
 
     fn evict(&self, worst: Sampled, now_ms: u64) {
@@ -546,17 +547,41 @@ impl Shard {
         self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).expiry_paused = !active;
     }
 
-    /// Unmaps free segments that nobody needed for a while.
+    /// Unmaps idle segments that nobody needed for a while: the fewest that there were in a window of time.
     fn give_back(&self, maintenance: &mut Maintenance) {
         const TICKS_PER_WINDOW: u64 = 100;
-        let free = self.store.free_bytes();
-        maintenance.free_low_water = maintenance.free_low_water.min(free);
         self.shrink();
-        if maintenance.ticks % TICKS_PER_WINDOW == 0 {
-            let keep = free - maintenance.free_low_water.min(free) + self.reserve_bytes();
-            self.give_back_beyond(keep);
-            maintenance.free_low_water = self.store.free_bytes();
+        maintenance.idle_low_water = maintenance.idle_low_water.min(self.idle_bytes());
+        if maintenance.ticks.is_multiple_of(TICKS_PER_WINDOW) {
+            let spare = maintenance.idle_low_water.saturating_sub(self.reserve_bytes() * 4);
+            if spare > 0 {
+                self.shrink_to(self.store.bytes_mapped().saturating_sub(spare));
+            }
+            maintenance.idle_low_water = self.idle_bytes();
         }
+    }
+
+    /// Bytes of segments that are mapped and hold nothing.
+    fn idle_bytes(&self) -> u64 {
+        let in_use = self.store_limit.load(Ordering::Relaxed).saturating_sub(self.store.free_bytes());
+        self.store.bytes_mapped().saturating_sub(in_use)
+    }
+
+    /// Removes idle segments while more is mapped than the memory limit allows.
+    fn shrink(&self) {
+        let hard = self.hard_limit();
+        if self.store.bytes_mapped() > hard {
+            self.shrink_to(hard);
+        }
+    }
+
+    /// Removes idle segments while more than `bytes` is mapped. Appends meanwhile borrow from the store's overdraft.
+    fn shrink_to(&self, bytes: u64) {
+        self.store.set_limit_bytes(bytes);
+        if let Err(error) = self.store.shrink() {
+            tracing::warn!(%error, "a free segment could not be given back");
+        }
+        self.store.set_limit_bytes(self.store_limit.load(Ordering::Relaxed));
     }
 
     /// Looks at the next slots for entries that have expired, and keeps old clocks from wrapping. Returns how many were removed.

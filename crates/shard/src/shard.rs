@@ -34,6 +34,8 @@ pub struct Shard {
     frequency_decay_ms: AtomicU64,
     pub(crate) max_memory: AtomicU64,
     pub(crate) max_entries: AtomicU64,
+    /// The limit last given to the store.
+    pub(crate) store_limit: AtomicU64,
     /// Bytes that the embedding program uses on the shard's account: client buffers.
     pub(crate) outside_bytes: AtomicU64,
     pub(crate) heap_bytes: AtomicU64,
@@ -110,6 +112,7 @@ impl Shard {
             frequency_decay_ms: AtomicU64::new(60_000),
             max_memory: AtomicU64::new(limits.max_memory_bytes),
             max_entries: AtomicU64::new(limits.max_entries),
+            store_limit: AtomicU64::new(limits.max_memory_bytes),
             outside_bytes: AtomicU64::new(0),
             heap_bytes: AtomicU64::new(0),
             index_bytes: AtomicI64::new(0),
