@@ -95,16 +95,7 @@ impl SegmentSpace for Directory {
     }
 
     fn list(&self) -> Result<Vec<(u16, u64)>, IoError> {
-        let error = |source| IoError::new("list", &self.path, source);
-        let mut segments = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(error)? {
-            let entry = entry.map_err(error)?;
-            if let Some(id) = id_of(&entry.file_name()) {
-                segments.push((id, entry.metadata().map_err(error)?.len()));
-            }
-        }
-        segments.sort_unstable();
-        Ok(segments)
+        segments_in(&self.path)
     }
 
     fn sync(&self, id: u16, region: &Region, range: Range<usize>) -> Result<(), IoError> {
@@ -140,6 +131,20 @@ impl Shared {
     fn mapped(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The segments of a directory with their lengths, by id.
+pub(crate) fn segments_in(path: &Path) -> Result<Vec<(u16, u64)>, IoError> {
+    let error = |source| IoError::new("list", path, source);
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        if let Some(id) = id_of(&entry.file_name()) {
+            segments.push((id, entry.metadata().map_err(error)?.len()));
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
 }
 
 /// `00001.seg` and nothing else, so that other files in the directory are left alone.

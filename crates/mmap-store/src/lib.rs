@@ -31,6 +31,7 @@ mod record;
 mod region;
 mod registry;
 mod segment;
+mod snapshot;
 mod space;
 mod store;
 
@@ -41,5 +42,6 @@ pub use memory::Pin;
 pub use record::{Appended, NewRecord, Record};
 pub use region::{HeapImage, Region};
 pub use segment::{SegmentPhase, SegmentState};
+pub use snapshot::Snapshot;
 pub use space::{Anonymous, SegmentSpace};
 pub use store::{Destination, Options, Store};

@@ -56,10 +56,7 @@ impl Disk {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                // The holder may be writing its number just now: whatever cannot be read is simply not named.
-                let _ = (&file).take(32).read_to_string(&mut holder);
-                return Err(LockError::Held { directory: self.directory.clone(), pid: holder.trim().parse().ok() });
+                return Err(LockError::Held { directory: self.directory.clone(), pid: read_holder(&file) });
             }
             Err(error) => return Err(wrap("lock", error.into())),
         }
@@ -68,9 +65,32 @@ impl Disk {
         Ok(DirectoryLock { _file: file })
     }
 
+    /// Keeps others from writing for as long as the result lives, without writing anything itself; `None` if the directory was never
+    /// locked, so that there is nothing to hold. For tools that only look.
+    pub fn lock_for_reading(directory: &Path) -> Result<Option<DirectoryLock>, LockError> {
+        let path = directory.join(LOCK_NAME);
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LockError::Io(IoError::new("open", &path, error))),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(DirectoryLock { _file: file })),
+            Err(Errno::WOULDBLOCK) => Err(LockError::Held { directory: directory.to_owned(), pid: read_holder(&file) }),
+            Err(error) => Err(LockError::Io(IoError::new("lock", &path, error.into()))),
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
+
+/// The process that wrote its number into the lock file. It may be writing it just now: what cannot be read is simply not named.
+fn read_holder(file: &fs::File) -> Option<u32> {
+    let mut holder = String::new();
+    let _ = file.take(32).read_to_string(&mut holder);
+    holder.trim().parse().ok()
 }
 
 impl Storage for Disk {
@@ -325,6 +345,24 @@ mod tests {
         assert!(message.contains(&format!("in use by process {}", std::process::id())), "{message}");
         assert!(message.contains(&disk.directory().display().to_string()), "{message}");
         drop(lock);
+        disk.lock().unwrap();
+    }
+
+    #[test]
+    fn who_only_looks_keeps_writers_out_and_writes_nothing() {
+        let (_directory, disk) = disk();
+        assert!(Disk::lock_for_reading(disk.directory()).unwrap().is_none(), "there was never a lock");
+        let lock = disk.lock().unwrap();
+        let refused = Disk::lock_for_reading(disk.directory()).unwrap_err();
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+        drop(lock);
+        let before = fs::read(disk.directory().join(LOCK_NAME)).unwrap();
+        let first = Disk::lock_for_reading(disk.directory()).unwrap();
+        let second = Disk::lock_for_reading(disk.directory()).unwrap();
+        assert!(first.is_some() && second.is_some());
+        assert!(disk.lock().is_err());
+        assert_eq!(fs::read(disk.directory().join(LOCK_NAME)).unwrap(), before);
+        drop((first, second));
         disk.lock().unwrap();
     }
 }
