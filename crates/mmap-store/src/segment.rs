@@ -122,7 +122,7 @@ impl Segment {
             class,
             dedicated: self.dedicated,
         };
-        let writer = Writer::begin(Arc::clone(self), &header.encode())?;
+        let writer = Writer::begin(Arc::clone(self), &header.encode(), generation > 1)?;
         *life = Life { generation, class, synced_bytes: 0 };
         self.counts.live_bytes.store(0, Ordering::Relaxed);
         self.counts.adopted_tail.store(0, Ordering::Relaxed);

@@ -15,12 +15,19 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins an idle segment anew with a header; `None` if it is not idle.
-    pub(crate) fn begin(segment: Arc<Segment>, header: &[u8; SEGMENT_HEADER_BYTES as usize]) -> Option<Writer> {
+    pub(crate) fn begin(
+        segment: Arc<Segment>,
+        header: &[u8; SEGMENT_HEADER_BYTES as usize],
+        is_recycled: bool,
+    ) -> Option<Writer> {
         let memory = segment.memory();
         if !memory.is_idle()
             || memory.phase.compare_exchange(IDLE, WRITING, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {
             return None;
+        }
+        if is_recycled {
+            memory.region().renew();
         }
         let mut writer = Writer { segment, tail: 0 };
         writer.append(&[header]).expect("a region holds at least a page");
