@@ -22,7 +22,7 @@ const ROUNDS_MAX: usize = 64;
 const EXPIRY_SLOTS_PER_TICK: usize = 400_000;
 /// Under a policy that needs a record's metadata, this many records of a segment are looked at to judge it.
 const RECORDS_SAMPLED_PER_SEGMENT: u64 = 32;
-/// Below the memory limit, dead bytes may take half as much as the live ones, or an eighth of the limit within these bounds: what is
+/// Below the memory limit, dead bytes may take as much as the live ones, or an eighth of the limit within these bounds: what is
 /// overwritten fast enough dies with its whole segment, and then nothing is copied.
 const DEAD_BYTES_MIN: u64 = 64 << 20;
 const DEAD_BYTES_MAX: u64 = 512 << 20;
@@ -124,7 +124,7 @@ impl Shard {
 
     fn dead_bytes_allowed(&self, live_bytes: u64) -> u64 {
         let share = self.max_memory.load(Ordering::Relaxed) / 8;
-        (live_bytes / 2).max(share.clamp(DEAD_BYTES_MIN, DEAD_BYTES_MAX))
+        live_bytes.max(share.clamp(DEAD_BYTES_MIN, DEAD_BYTES_MAX))
     }
 
     pub(crate) fn memory_beside_segments(&self) -> u64 {
@@ -522,7 +522,7 @@ impl Shard {
             self.apply_memory_limit();
             for _ in 0..COMPACTION_ROUNDS_PER_TICK {
                 let live = self.store.live_bytes();
-                if self.store.dead_bytes() <= self.dead_bytes_allowed(live) / 2 {
+                if self.store.dead_bytes() <= self.dead_bytes_allowed(live) / 4 * 3 {
                     break;
                 }
                 let freed = self.merge(&mut maintenance, now_ms, false);
