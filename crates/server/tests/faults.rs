@@ -8,4 +8,6 @@ mod damage;
 mod disk;
 #[path = "faults/lifecycle.rs"]
 mod lifecycle;
+#[path = "faults/memory.rs"]
+mod memory;
 mod support;

@@ -90,6 +90,38 @@ fn kill_9_amid_eviction_in_anonymous_memory_leaves_no_stale_value() {
     run(&Mode { name: "evicting, anonymous, interval 0", settings, may_evict: true });
 }
 
+/// What is written since the last checkpoint may be more than the memory holds, since most of it was replaced: replay must not run full.
+#[test]
+fn kill_9_after_overwriting_more_than_the_memory_holds_loses_nothing() {
+    let settings = &[("MAX_MEMORY", "16mb"), ("EVICTION_POLICY", "noeviction")];
+    overwrite_and_kill(&Mode { name: "overwriting", settings, may_evict: false });
+}
+
+#[test]
+fn kill_9_after_overwriting_more_than_anonymous_memory_holds_loses_nothing() {
+    let settings = &[("MAX_MEMORY", "16mb"), ("EVICTION_POLICY", "noeviction"), ("MMAP_ENABLED", "false")];
+    overwrite_and_kill(&Mode { name: "overwriting, anonymous", settings, may_evict: false });
+}
+
+/// 28 MB of writes to keys that need 2.
+fn overwrite_and_kill(mode: &Mode) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let value = |key: usize, round: usize| format!("{key}|{round}|{}", "x".repeat(20_000)).into_bytes();
+    let process = start(directory.path(), mode);
+    let mut client = process.client();
+    for round in 0..14 {
+        for key in 0..100 {
+            let answer = client.ask(&[b"SET", format!("k{key}").as_bytes(), &value(key, round)]).expect("an answer");
+            assert_eq!(answer, Frame::Simple("OK".to_owned()));
+        }
+    }
+    process.kill();
+    let process = start(directory.path(), mode);
+    let mut client = process.client();
+    let wrong = (0..100).filter(|key| client.say(&format!("GET k{key}")) != Frame::Bulk(value(*key, 13))).count();
+    assert_eq!(wrong, 0, "{}: of 100 keys so many are lost or stale\n{}", mode.name, process.log_text());
+}
+
 /// The ledger is worth nothing if it cannot see a loss: a server without a log loses everything, and must be found out.
 #[test]
 fn a_server_that_keeps_no_log_is_found_out() {
