@@ -1,4 +1,4 @@
-//! The command line: `serve`, `--help`, `--version`.
+//! The command line: `serve`, `check`, `--help`, `--version`.
 
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
@@ -29,6 +29,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             println!("sutra-cache {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
+        "check" => return check(&arguments[1..]),
         "serve" => serve_until_stopped(arguments.get(1..).unwrap_or_default()),
         flag if flag.starts_with("--") => serve_until_stopped(arguments),
         other => Err(format!("there is no subcommand {other:?}; `sutra-cache --help` lists all").into()),
@@ -37,6 +38,23 @@ pub fn run(arguments: &[String]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sutra-cache: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(arguments: &[String]) -> ExitCode {
+    let [directory] = arguments else {
+        eprintln!("sutra-cache: check takes one data directory: sutra-cache check DIR");
+        return ExitCode::FAILURE;
+    };
+    match sutra_shard::check(Path::new(directory), Clock::system().now_ms()) {
+        Ok(report) => {
+            print!("{report}");
+            if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("sutra-cache: {directory} cannot be checked: {error}");
             ExitCode::FAILURE
         }
     }
@@ -94,11 +112,22 @@ fn open_shard(settings: &Settings, clock: &Clock) -> Result<(Shard, RecoveryRepo
         directory = %settings.directory.display(), entries, checkpoint_lsn, frames, edits, last_lsn, milliseconds,
         "recovered"
     );
-    if let Some(cut) = &recovery.cut {
-        tracing::info!(
+    match &recovery.cut {
+        Some(cut) if recovery.frames_discarded == 0 => {
+            tracing::info!(
+                cut,
+                "the log ends in a frame that was not written whole, as after a crash; it was not acknowledged"
+            );
+        }
+        Some(cut) => tracing::warn!(
             cut,
-            "the log ends in a frame that was not written whole, as after a crash; nothing acknowledged is lost by that"
-        );
+            frames_discarded = recovery.frames_discarded,
+            "the log has a hole, as after a power failure; what was written since the last sync is lost"
+        ),
+        None => {}
+    }
+    for repaired in &recovery.repaired {
+        tracing::warn!(repaired, "found damage that could be undone; the disk or the memory is not sound");
     }
     for damage in &recovery.damage {
         tracing::error!(damage, "found damage; what it touched is dropped");

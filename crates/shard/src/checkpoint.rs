@@ -221,10 +221,12 @@ impl std::fmt::Display for CheckpointError {
     }
 }
 
-/// Damage found in a checkpoint: the entries of one chunk are lost.
+/// Damage found in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChunkDamage {
     pub(crate) offset: u64,
+    /// It was one byte, which the checksum has set right; otherwise the entries of the chunk are lost.
+    pub(crate) corrected: bool,
 }
 
 /// Reads a checkpoint's chunks in order. Returns the damaged ones, and whether the end was there.
@@ -262,7 +264,7 @@ pub(crate) fn read(
         let first_page = &have[..have.len().min(PAGE_BYTES)];
         let parsed = parsed.map(|chunk| (chunk, total)).or_else(|| {
             let (chunk, total) = repair(first_page)?;
-            tracing::warn!(file = name, offset, "a damaged byte of the checkpoint was corrected by its checksum");
+            damage.push(ChunkDamage { offset: offset as u64, corrected: true });
             Some((chunk, total))
         });
         match parsed {
@@ -272,7 +274,7 @@ pub(crate) fn read(
                 offset += total.next_multiple_of(PAGE_BYTES);
             }
             None => {
-                damage.push(ChunkDamage { offset: offset as u64 });
+                damage.push(ChunkDamage { offset: offset as u64, corrected: false });
                 offset += PAGE_BYTES;
             }
         }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod check;
 mod checkpoint;
 mod hash;
 #[doc(hidden)]
@@ -24,6 +25,7 @@ mod stripe;
 pub mod table;
 mod txn;
 
+pub use check::{CheckError, CheckReport, check};
 pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, WriteError};
 pub use heap::{HashValue, HeapValue};
 pub use maintenance::TickReport;

@@ -8,6 +8,9 @@ const BLOCK_BYTES: usize = 32;
 const COPY_STRIDE: u64 = 4096;
 const COPIES: u64 = 3;
 
+/// A copy of the block: its offset in the file, and what it says if it is sound.
+pub(crate) type MetaCopy = (u64, Option<Meta>);
+
 /// What is fixed when a data directory is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -36,19 +39,23 @@ impl Meta {
 
     /// The first sound copy; `None` if there is no file. A file without a sound copy is `Some(None)`.
     pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Option<Meta>>, IoError> {
+        let copies = Meta::copies(storage)?;
+        Ok(copies.map(|copies| copies.into_iter().find_map(|(_, meta)| meta)))
+    }
+
+    /// All copies with their offsets, those that are not sound as `None`; `None` if there is no file.
+    pub(crate) fn copies(storage: &dyn Storage) -> Result<Option<Vec<MetaCopy>>, IoError> {
         if !storage.list()?.iter().any(|name| name == NAME) {
             return Ok(None);
         }
         let file = storage.open(NAME)?;
+        let mut copies = Vec::new();
         for copy in 0..COPIES {
             let mut block = [0u8; BLOCK_BYTES];
-            if file.read_at(copy * COPY_STRIDE, &mut block)? == BLOCK_BYTES
-                && let Some(meta) = Meta::decode(&block)
-            {
-                return Ok(Some(Some(meta)));
-            }
+            let whole = file.read_at(copy * COPY_STRIDE, &mut block)? == BLOCK_BYTES;
+            copies.push((copy * COPY_STRIDE, whole.then(|| Meta::decode(&block)).flatten()));
         }
-        Ok(Some(None))
+        Ok(Some(copies))
     }
 
     /// Writes all copies, durably, under a temporary name first.

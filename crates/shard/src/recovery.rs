@@ -32,8 +32,12 @@ pub struct Recovery {
     pub last_lsn: u64,
     /// Where and why the log was cut at its end, if it was.
     pub cut: Option<String>,
+    /// Sound frames behind the cut, which were discarded: there is a hole before them, as a power failure leaves it, or damage.
+    pub frames_discarded: u64,
     /// One sentence for each damage found, with file and offset.
     pub damage: Vec<String>,
+    /// One sentence for each damaged byte that its checksum has set right, with file and offset: nothing was lost, but the disk is not sound.
+    pub repaired: Vec<String>,
 }
 
 /// Why a shard could not be opened.
@@ -289,9 +293,11 @@ impl Shard {
                 Log::open(Arc::clone(&storage), log_options, start, &mut replayer).map_err(OpenError::Log)?;
             if let Some(cut) = &replayed.cut {
                 replayer.report.cut = Some(format!("{} at offset {}: {:?}", cut.file, cut.offset, cut.reason));
+                replayer.report.frames_discarded = cut.frames_discarded;
             }
             for repaired in &replayed.repaired {
-                tracing::warn!(file = %repaired.file, offset = repaired.offset, "a damaged byte of the log was corrected by its checksum");
+                let place = format!("{} at offset {}", repaired.file, repaired.offset);
+                replayer.report.repaired.push(format!("{place}: a damaged byte of the log was corrected by its checksum"));
             }
             replayer.report.last_lsn = opened.last().0;
             log = Some(opened);
@@ -369,6 +375,11 @@ impl Replayer<'_> {
             }
             Chunk::End { chunks } => expected = chunks,
         })?;
+        let (corrected, damage): (Vec<_>, Vec<_>) = damage.into_iter().partition(|damage| damage.corrected);
+        for damage in &corrected {
+            let place = format!("{name} at offset {}", damage.offset);
+            self.report.repaired.push(format!("{place}: a damaged byte of the index was corrected by its checksum"));
+        }
         for damage in &damage {
             self.report.damage.push(format!("{name} at offset {}: a part of the index is damaged; its entries are dropped", damage.offset));
         }

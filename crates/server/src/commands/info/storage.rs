@@ -126,6 +126,8 @@ pub(super) fn sutra(facts: &Facts<'_, '_, '_>, text: &mut Text) {
         text.field("sutra_recovery_edits", recovery.edits);
         text.field("sutra_recovery_last_lsn", recovery.last_lsn);
         text.field("sutra_recovery_log_cut", one_line(recovery.cut.as_deref().unwrap_or_default()));
+        text.field("sutra_recovery_frames_discarded", recovery.frames_discarded);
+        text.field("sutra_recovery_repairs", recovery.repaired.len());
         text.field("sutra_recovery_damages", recovery.damage.len());
         for (number, damage) in recovery.damage.iter().take(DAMAGES_SHOWN_MAX).enumerate() {
             text.field(&format!("sutra_recovery_damage_{number}"), one_line(damage));
