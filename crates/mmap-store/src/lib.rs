@@ -20,6 +20,7 @@
 //! Open segment of a class, then the pool's accounts, then the registry. I/O happens under the first at most.
 #![deny(unsafe_code)]
 
+mod allocator;
 mod directory;
 mod error;
 pub mod format;
@@ -35,6 +36,7 @@ mod snapshot;
 mod space;
 mod store;
 
+pub use allocator::map_large_allocations;
 pub use directory::Directory;
 pub use error::{Damage, DamageKind, Damaged, IoError, IoErrorKind, OpenError, StoreError};
 pub use location::Location;

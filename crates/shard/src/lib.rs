@@ -33,6 +33,6 @@ pub use options::{Limits, Options};
 pub use recovery::{OpenError, Recovery};
 pub use shard::Shard;
 pub use stats::{MemoryReport, PersistenceReport, ShardStats};
-pub use sutra_mmap_store::Pin;
+pub use sutra_mmap_store::{Pin, map_large_allocations};
 pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};
 pub use sutra_wal::Lsn;
