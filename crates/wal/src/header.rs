@@ -24,6 +24,9 @@ const _: () = assert!(HEADER_BYTES.is_multiple_of(crate::frame::ALIGNMENT) && HE
 const NAME_SUFFIX: &str = ".wal";
 const NAME_DIGITS: usize = 16;
 
+/// No log has so many frames: a million a second for two thousand years.
+const LSN_MAX: u64 = 1 << 56;
+
 /// What the header of a begun file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
@@ -99,6 +102,10 @@ impl FileHeader {
             base: Lsn(u64_at(&fixed, BASE_AT)),
             durable: Lsn(u64_at(&fixed, DURABLE_AT)),
         };
+        // A number that no log reaches: the checksum protects a mistake, or the mended byte was not the wrong one.
+        if header.base.0 > LSN_MAX || header.durable.0 > LSN_MAX {
+            return HeaderState::Unreadable;
+        }
         if header.sequence == sequence { HeaderState::Begun { header, mended } } else { HeaderState::Spare }
     }
 }
@@ -178,6 +185,17 @@ mod tests {
         let crc = crc32fast::hash(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(FileHeader::decode(&bytes, 7), HeaderState::Unsupported { version: 2 });
+    }
+
+    #[test]
+    fn a_sound_header_with_a_number_that_no_log_reaches_is_unreadable() {
+        for header in [
+            FileHeader { base: Lsn(u64::MAX), ..HEADER },
+            FileHeader { durable: Lsn(u64::MAX), ..HEADER },
+            FileHeader { durable: Lsn(LSN_MAX + 1), ..HEADER },
+        ] {
+            assert_eq!(FileHeader::decode(&header.encode(), 7), HeaderState::Unreadable, "{header:?}");
+        }
     }
 
     #[test]
