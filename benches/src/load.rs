@@ -89,6 +89,17 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
                 continue;
             }
         };
+        for server in [&ours, peer] {
+            let kept = server.client()?.number(&[b"DBSIZE"])?;
+            if kept != KEYS {
+                let name = server.setup.kind.name();
+                table.note(format!(
+                    "**{}: {name} holds {kept} keys afterwards, of {KEYS} that nobody removed.**",
+                    row.name
+                ));
+                loaded = [0, 0, 0];
+            }
+        }
         if is_driver_bound(&our_rounds) {
             driver_bound.push(row.name);
         }
