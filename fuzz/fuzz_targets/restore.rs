@@ -24,10 +24,14 @@ fn crc64(bytes: &[u8]) -> u64 {
     })
 }
 
+/// Fields that have not expired by 1970, which RESTORE leaves out.
 fn fields<'a>(restored: &'a Restored<'_>) -> Option<BTreeMap<&'a [u8], (&'a [u8], Option<u64>)>> {
     match restored {
         Restored::String(_) => None,
-        Restored::Hash(fields) => Some(fields.iter().map(|f| (&*f.field, (&*f.value, f.expires_at_ms))).collect()),
+        Restored::Hash(fields) => {
+            let left = fields.iter().filter(|field| field.expires_at_ms != Some(0));
+            Some(left.map(|field| (&*field.field, (&*field.value, field.expires_at_ms))).collect())
+        }
     }
 }
 
