@@ -46,8 +46,10 @@ pub struct Server {
     pub recovery: Option<RecoveryReport>,
     /// Bytes of memory that were resident when it began to serve: the program itself.
     pub resident_at_start_bytes: u64,
-    /// Whether a checkpoint was asked for that the housekeeper has not yet written.
+    /// Whether a checkpoint was asked for that the housekeeper has not yet begun.
     pub checkpoint_wanted: AtomicBool,
+    /// Whether it writes one.
+    pub checkpoint_running: AtomicBool,
     /// The last frame that the last checkpoint covers; 0: none was written since the start.
     pub checkpoint_lsn: AtomicU64,
     /// How long the last checkpoint took, in milliseconds.
@@ -115,6 +117,7 @@ impl Server {
             recovery: None,
             resident_at_start_bytes: crate::process::resident_bytes(),
             checkpoint_wanted: AtomicBool::new(false),
+            checkpoint_running: AtomicBool::new(false),
             checkpoint_lsn: AtomicU64::new(0),
             checkpoint_took_ms: AtomicU64::new(0),
             attention: AtomicU32::new(0),
@@ -207,6 +210,12 @@ impl Server {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         *self.stop.borrow() != Stop::No
+    }
+
+    /// Whether a checkpoint is being written, or will be within a moment because somebody asked for it.
+    #[must_use]
+    pub fn is_checkpoint_under_way(&self) -> bool {
+        self.checkpoint_running.load(Ordering::Acquire) || self.checkpoint_wanted.load(Ordering::Acquire)
     }
 
     /// Writes a checkpoint.

@@ -88,18 +88,13 @@ fn folder() -> tempfile::TempDir {
 
 /// CONFIG GET of one setting.
 fn setting(client: &mut Client, name: &str) -> String {
-    match client.say(&format!("CONFIG GET {name}")) {
-        Frame::Array(items) => text(items.get(1).unwrap_or_else(|| panic!("no setting {name}"))),
-        other => panic!("{other:?}"),
-    }
+    let Frame::Array(items) = client.say(&format!("CONFIG GET {name}")) else { panic!("an array") };
+    text(items.get(1).unwrap_or_else(|| panic!("no setting {name}")))
 }
 
 fn text(frame: &Frame) -> String {
-    match frame {
-        Frame::Bulk(bytes) => String::from_utf8(bytes.to_vec()).expect("text"),
-        Frame::Simple(text) => text.clone(),
-        other => panic!("{other:?} is no text"),
-    }
+    let Frame::Bulk(bytes) = frame else { panic!("{frame:?} is no text") };
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 fn info(client: &mut Client) -> BTreeMap<String, String> {
@@ -270,7 +265,7 @@ fn check_verifies_a_stopped_servers_directory_and_names_damage() {
     let busy = run(folder.path(), &[], &["check", data_text]);
     let message = String::from_utf8_lossy(&busy.stderr);
     assert!(busy.status.code() == Some(1) && message.contains("in use"), "{message}");
-    assert_eq!(client.say("GET key:7"), Frame::Bulk("007".repeat(100).into_bytes().into()), "undisturbed");
+    assert_eq!(client.say("GET key:7"), Frame::Bulk("007".repeat(100).into_bytes()), "undisturbed");
     assert_eq!(server.stop(Signal::TERM).0, Some(0));
     let sound = run(folder.path(), &[], &["check", data_text]);
     let report = String::from_utf8_lossy(&sound.stdout);

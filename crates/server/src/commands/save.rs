@@ -62,7 +62,7 @@ fn save<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
         return Err(CommandError::text("ERR Command not allowed inside a transaction"));
     }
     check_log(cx.server)?;
-    if cx.server.checkpoint_wanted.load(Ordering::Acquire) {
+    if cx.server.is_checkpoint_under_way() {
         return Err(CommandError::text("ERR Background save already in progress"));
     }
     match cx.server.checkpoint(cx.now_ms) {
@@ -75,21 +75,23 @@ fn save<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
 }
 
 fn bgsave<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    // Whether to wait for another save to end: the housekeeper does one after the other anyway.
-    let scheduled = args.take_word("SCHEDULE");
+    let may_wait = args.take_word("SCHEDULE");
     args.finish()?;
     check_log(cx.server)?;
-    if cx.server.checkpoint_wanted.swap(true, Ordering::AcqRel) && !scheduled {
+    let waits = cx.server.is_checkpoint_under_way();
+    if waits && !may_wait {
         return Err(CommandError::text("ERR Background save already in progress"));
     }
-    Ok(Reply::simple(if scheduled { "Background saving scheduled" } else { "Background saving started" }))
+    cx.server.checkpoint_wanted.store(true, Ordering::Release);
+    Ok(Reply::simple(if waits { "Background saving scheduled" } else { "Background saving started" }))
 }
 
 fn bgrewriteaof<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     check_log(cx.server)?;
-    if cx.server.checkpoint_wanted.swap(true, Ordering::AcqRel) {
+    if cx.server.is_checkpoint_under_way() {
         return Err(CommandError::text("ERR Background append only file rewriting already in progress"));
     }
+    cx.server.checkpoint_wanted.store(true, Ordering::Release);
     Ok(Reply::simple("Background append only file rewriting started"))
 }
 

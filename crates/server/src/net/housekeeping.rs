@@ -79,11 +79,14 @@ pub fn round(server: &Server) {
     let now_ms = server.clock.now_ms();
     server.shard.set_outside_bytes(server.clients_bytes());
     let is_due = measured(server, "maintenance", || server.shard.tick(now_ms)).checkpoint_due;
-    if is_due || server.checkpoint_wanted.load(Ordering::Acquire) {
+    // Taken before it begins: what is asked for while it is written is written after it.
+    if server.checkpoint_wanted.load(Ordering::Acquire) || is_due {
+        server.checkpoint_running.store(true, Ordering::Release);
+        server.checkpoint_wanted.store(false, Ordering::Release);
         if let Err(error) = measured(server, "checkpoint", || server.checkpoint(now_ms)) {
             tracing::error!(%error, "could not write a checkpoint; the log stays as it is");
         }
-        server.checkpoint_wanted.store(false, Ordering::Release);
+        server.checkpoint_running.store(false, Ordering::Release);
     }
     server.trends.sample(server, now_ms);
     let failure = server.shard.failure();

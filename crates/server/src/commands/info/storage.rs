@@ -54,7 +54,7 @@ pub(super) fn persistence(facts: &Facts<'_, '_, '_>, text: &mut Text) {
     let server = facts.cx.server;
     let report = &facts.persistence;
     let ok = |failed: bool| if failed { "err" } else { "ok" };
-    let saving = u8::from(server.checkpoint_wanted.load(Ordering::Relaxed));
+    let saving = u8::from(server.is_checkpoint_under_way());
     text.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     text.field("current_fork_perc", "0.00");
     text.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
