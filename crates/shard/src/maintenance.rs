@@ -459,7 +459,7 @@ impl Shard {
                 let mut done = false;
                 if *keep || entry.rank.is_infinite() {
                     match txn.move_record(entry.db, entry.hash, entry.location, &mut destination) {
-                        Moved::Moved(bytes) => {
+                        Moved::To(bytes) => {
                             self.tally.merged_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
                             done = true;
                         }
@@ -668,7 +668,7 @@ struct Sampled {
 /// What became of a record that a merge wanted to move.
 pub(crate) enum Moved {
     /// It has a new location; so many bytes.
-    Moved(u32),
+    To(u32),
     /// It was changed or removed meanwhile.
     Gone,
     /// It had expired and was removed.

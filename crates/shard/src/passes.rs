@@ -132,7 +132,7 @@ impl Txn<'_> {
         let moved = slot.with_location(appended.location.to_bits());
         self.stripe_mut(hash.stripe).database_or_new(db).replace(position, slot, moved);
         self.shard.store.release(from, bytes);
-        Moved::Moved(appended.bytes)
+        Moved::To(appended.bytes)
     }
 
     /// Removes what has expired in a held stripe, hash fields included; returns how many entries went. Keeps old clocks from wrapping
