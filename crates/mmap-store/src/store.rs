@@ -328,7 +328,11 @@ impl Store {
     pub fn dead_bytes(&self) -> u64 {
         let dead = |state: &SegmentState| state.tail_bytes.saturating_sub(SEGMENT_HEADER_BYTES + state.live_bytes);
         let states = self.segments();
-        states.iter().filter(|it| matches!(it.phase, SegmentPhase::Open | SegmentPhase::Sealed)).map(|state| u64::from(dead(state))).sum()
+        states
+            .iter()
+            .filter(|it| matches!(it.phase, SegmentPhase::Open | SegmentPhase::Sealed))
+            .map(|state| u64::from(dead(state)))
+            .sum()
     }
 
     /// Removes free segments while more is mapped than the limit allows.

@@ -162,7 +162,8 @@ impl Shard {
             let mut value = Vec::new();
             HeapValue::encode(&entry.value, &mut value);
             let expires_at_ms = entry.expires_at_ms.unwrap_or(0);
-            Op::HeapPut { db: entry.db, key: &entry.key, expires_at_ms, cost: entry.cost, value: &value }.encode(&mut body);
+            Op::HeapPut { db: entry.db, key: &entry.key, expires_at_ms, cost: entry.cost, value: &value }
+                .encode(&mut body);
             flush_body(&mut body, &mut bodies);
         }
         // With anonymous memory the payloads go into the checkpoint too. The pin keeps their segments; an expiry that changes
@@ -298,7 +299,8 @@ fn parse(bytes: &[u8]) -> Option<Chunk> {
     Some(match header[16] {
         CHUNK_STRIPE => Chunk::Stripe { stripe, lsn },
         CHUNK_SLOTS => {
-            let words = body.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(*word.first_chunk()?))).collect();
+            let words =
+                body.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(*word.first_chunk()?))).collect();
             Chunk::Slots { stripe, db, words }
         }
         CHUNK_OPS => Chunk::Ops { body: body.to_vec() },

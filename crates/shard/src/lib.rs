@@ -25,8 +25,8 @@ mod stripe;
 pub mod table;
 mod txn;
 
-pub use check::{CheckError, CheckReport, check};
 pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, WriteError};
+pub use check::{CheckError, CheckReport, check};
 pub use heap::{HashValue, HeapValue};
 pub use maintenance::TickReport;
 pub use options::{Limits, Options};
@@ -34,5 +34,5 @@ pub use recovery::{OpenError, Recovery};
 pub use shard::Shard;
 pub use stats::{MemoryReport, PersistenceReport, ShardStats};
 pub use sutra_mmap_store::{Pin, map_large_allocations};
-pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};
 pub use sutra_wal::Lsn;
+pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};

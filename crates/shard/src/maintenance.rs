@@ -395,7 +395,10 @@ impl Shard {
                     tally.entries += 1;
                     if slot.expiry_hint().may_be_expired(now_ms) {
                         tally.expired += 1;
-                    } else if !sampled || slot.hash() & mask == random & mask || per_segment < RECORDS_SAMPLED_PER_SEGMENT {
+                    } else if !sampled
+                        || slot.hash() & mask == random & mask
+                        || per_segment < RECORDS_SAMPLED_PER_SEGMENT
+                    {
                         let value = self.slot_rank(&txn, stripe as u8, policy, slot, now_ms, random ^ slot.hash());
                         if value.is_finite() {
                             tally.rank_sum += f64::from(value);
@@ -482,7 +485,10 @@ impl Shard {
                         Moved::NoRoom => {}
                     }
                 }
-                if !done && let Some(frequency) = txn.remove_slot_at(entry.db, entry.hash, entry.location.to_bits(), SlotKind::Record) {
+                if !done
+                    && let Some(frequency) =
+                        txn.remove_slot_at(entry.db, entry.hash, entry.location.to_bits(), SlotKind::Record)
+                {
                     self.tally.evicted_memory.fetch_add(1, Ordering::Relaxed);
                     self.remember(entry.hash, frequency);
                 }

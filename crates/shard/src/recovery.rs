@@ -181,7 +181,11 @@ impl Replayer<'_> {
         let pin = self.shard.pin();
         for (location, expires_at_ms) in self.expiries.drain() {
             if self.shard.store.set_expiry(&pin, location, expires_at_ms).is_err() {
-                tracing::warn!(segment = location.segment(), offset = location.offset_bytes(), "an expiry could not be set: the record is damaged");
+                tracing::warn!(
+                    segment = location.segment(),
+                    offset = location.offset_bytes(),
+                    "an expiry could not be set: the record is damaged"
+                );
             }
         }
     }
@@ -210,7 +214,9 @@ impl Shard {
         let disk = Disk::open(&options.directory)?;
         let lock = disk.lock().map_err(|error| OpenError::Directory(error.to_string()))?;
         let space: Box<dyn SegmentSpace> = if options.mapped {
-            Box::new(Directory::open(options.directory.join("segments")).map_err(|e| OpenError::Directory(e.to_string()))?)
+            Box::new(
+                Directory::open(options.directory.join("segments")).map_err(|e| OpenError::Directory(e.to_string()))?,
+            )
         } else {
             Box::new(Anonymous)
         };
@@ -273,8 +279,7 @@ impl Shard {
         };
         let (store, store_damage) = Store::open(space, store_options(&options.limits)).map_err(OpenError::Store)?;
         damage.extend(store_damage.iter().map(ToString::to_string));
-        let mut shard =
-            Shard::assemble(store, Some(Arc::clone(&storage)), meta.seed, options.mapped, &options.limits);
+        let mut shard = Shard::assemble(store, Some(Arc::clone(&storage)), meta.seed, options.mapped, &options.limits);
         shard.checkpoint_log_bytes = options.checkpoint_log_bytes;
         let mut replayer = Replayer {
             shard: &shard,
@@ -297,7 +302,10 @@ impl Shard {
             }
             for repaired in &replayed.repaired {
                 let place = format!("{} at offset {}", repaired.file, repaired.offset);
-                replayer.report.repaired.push(format!("{place}: a damaged byte of the log was corrected by its checksum"));
+                replayer
+                    .report
+                    .repaired
+                    .push(format!("{place}: a damaged byte of the log was corrected by its checksum"));
             }
             replayer.report.last_lsn = opened.last().0;
             log = Some(opened);
@@ -381,7 +389,10 @@ impl Replayer<'_> {
             self.report.repaired.push(format!("{place}: a damaged byte of the index was corrected by its checksum"));
         }
         for damage in &damage {
-            self.report.damage.push(format!("{name} at offset {}: a part of the index is damaged; its entries are dropped", damage.offset));
+            self.report.damage.push(format!(
+                "{name} at offset {}: a part of the index is damaged; its entries are dropped",
+                damage.offset
+            ));
         }
         if !ended {
             self.report.damage.push(format!("{name}: its end is missing; entries behind it are dropped"));

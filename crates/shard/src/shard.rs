@@ -513,12 +513,18 @@ impl Shard {
             Op::StoreSynced { .. } => return Replayed::Skipped,
             Op::Flush { db } => {
                 for stripe in (0..=u8::MAX).filter(|stripe| wants(*stripe)) {
-                    self.account(self.flush_stripe(&mut self.lock(stripe), *db, self.logs_keys().then(|| self.pin()).as_ref()));
+                    self.account(self.flush_stripe(
+                        &mut self.lock(stripe),
+                        *db,
+                        self.logs_keys().then(|| self.pin()).as_ref(),
+                    ));
                 }
                 return Replayed::Done;
             }
             Op::Swap { a, b } => {
-                (0..=u8::MAX).filter(|stripe| wants(*stripe)).for_each(|stripe| self.lock(stripe).swap_databases(*a, *b));
+                (0..=u8::MAX)
+                    .filter(|stripe| wants(*stripe))
+                    .for_each(|stripe| self.lock(stripe).swap_databases(*a, *b));
                 return Replayed::Done;
             }
             Op::Place { db, hash, old, new, expires_at_ms, moved, .. } => {
@@ -547,7 +553,8 @@ impl Shard {
                         (1, old.is_some())
                     }
                 };
-                let change = Change { entries, index_bytes: database.table.memory_bytes() as i64 - before, heap_bytes: 0 };
+                let change =
+                    Change { entries, index_bytes: database.table.memory_bytes() as i64 - before, heap_bytes: 0 };
                 self.account(change);
                 return if missing { Replayed::Missing } else { Replayed::Done };
             }
@@ -593,8 +600,14 @@ impl Shard {
                         let Ok(value) = HeapValue::decode(value) else { return Replayed::Missing };
                         self.account(self.remove_heap(&mut stripe, *db, hash, key));
                         let expires_at_ms = (*expires_at_ms != 0).then_some(*expires_at_ms);
-                        let entry =
-                            HeapEntry { key: (*key).into(), db: *db, expires_at_ms, cost: *cost, value, accounted_bytes: 0 };
+                        let entry = HeapEntry {
+                            key: (*key).into(),
+                            db: *db,
+                            expires_at_ms,
+                            cost: *cost,
+                            value,
+                            accounted_bytes: 0,
+                        };
                         self.insert_heap(&mut stripe, hash, entry, now_ms)
                     }
                     Op::HeapEdit { edit, .. } => {
@@ -606,7 +619,9 @@ impl Shard {
                     }
                     Op::HeapExpire { expires_at_ms, .. } => {
                         let expires = (*expires_at_ms != 0).then_some(*expires_at_ms);
-                        let Some((position, slot)) = stripe.find_heap(*db, hash.slot, key) else { return Replayed::Missing };
+                        let Some((position, slot)) = stripe.find_heap(*db, hash.slot, key) else {
+                            return Replayed::Missing;
+                        };
                         if let Some(entry) = stripe.heap.at_mut(slot.location() as u32) {
                             entry.expires_at_ms = expires;
                         }

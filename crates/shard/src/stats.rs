@@ -58,7 +58,12 @@ impl MemoryReport {
     /// What counts against the limit: everything but dead and free bytes, which come back before anything is evicted.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.live_bytes + self.index_bytes + self.heap_bytes + self.log_buffer_bytes + self.ghost_bytes + self.outside_bytes
+        self.live_bytes
+            + self.index_bytes
+            + self.heap_bytes
+            + self.log_buffer_bytes
+            + self.ghost_bytes
+            + self.outside_bytes
     }
 }
 

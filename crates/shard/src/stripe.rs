@@ -65,7 +65,6 @@ impl Slab {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &HeapEntry> {
         self.places.iter().flatten()
     }
-
 }
 
 struct Watch {

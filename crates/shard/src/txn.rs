@@ -34,7 +34,13 @@ const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 enum Held<'s> {
     Nothing,
-    One { stripe: u8, hash: KeyHash, key_address: usize, key_bytes: usize, guard: MutexGuard<'s, Stripe> },
+    One {
+        stripe: u8,
+        hash: KeyHash,
+        key_address: usize,
+        key_bytes: usize,
+        guard: MutexGuard<'s, Stripe>,
+    },
     /// Sorted by stripe.
     Some(Vec<(u8, MutexGuard<'s, Stripe>)>),
 }
@@ -77,7 +83,6 @@ impl Found<'_> {
             Body::Heap(entry) => entry.expires_at_ms,
         }
     }
-
 }
 
 /// What stood under a key, detached from the borrow so that it can be replaced.
@@ -516,9 +521,7 @@ impl<'s> Txn<'s> {
         let (old_bytes, put) = match self.peek(db, key) {
             None => (&[][..], Put::default()),
             Some(entry) => match entry.value {
-                Value::String(string) => {
-                    (string.as_slice(), entry.as_put())
-                }
+                Value::String(string) => (string.as_slice(), entry.as_put()),
                 Value::Hash(_) => return Err(WriteError::WrongType),
             },
         };
@@ -607,7 +610,8 @@ impl<'s> Txn<'s> {
         let now_ms = self.now_ms;
         let Some(value) = self.peek_hash(db, key)? else { return Ok(vec![false; fields.len()]) };
         let found: Vec<bool> = fields.iter().map(|field| value.field_expiry(field, now_ms).is_some()).collect();
-        let there: Vec<&[u8]> = fields.iter().zip(&found).filter(|(_, there)| **there).map(|(field, _)| *field).collect();
+        let there: Vec<&[u8]> =
+            fields.iter().zip(&found).filter(|(_, there)| **there).map(|(field, _)| *field).collect();
         if there.is_empty() {
             return Ok(found);
         }
@@ -820,7 +824,15 @@ impl<'s> Txn<'s> {
         }
     }
 
-    fn insert_heap(&mut self, db: u8, hash: KeyHash, key: &[u8], value: HeapValue, expires_at_ms: Option<u64>, cost: f32) {
+    fn insert_heap(
+        &mut self,
+        db: u8,
+        hash: KeyHash,
+        key: &[u8],
+        value: HeapValue,
+        expires_at_ms: Option<u64>,
+        cost: f32,
+    ) {
         let shard = self.shard;
         let now_ms = self.now_ms;
         let entry = HeapEntry { key: key.into(), db, expires_at_ms, cost, value, accounted_bytes: 0 };

@@ -39,7 +39,14 @@ struct World {
 fn options(mapped: bool, policy: Policy) -> Options {
     // 64 KiB segments, and so few that merges and reuse happen all the time.
     let limits = Limits { max_memory_bytes: 2 << 20, max_entries: 0, policy };
-    Options { mapped, limits, log_file_bytes: 16 << 10, checkpoint_log_bytes: 48 << 10, seed: 3, ..Options::new("simulated") }
+    Options {
+        mapped,
+        limits,
+        log_file_bytes: 16 << 10,
+        checkpoint_log_bytes: 48 << 10,
+        seed: 3,
+        ..Options::new("simulated")
+    }
 }
 
 fn open(world: &World, options: &Options) -> Shard {
@@ -161,14 +168,19 @@ fn run(seed: u64, mapped: bool, policy: Policy, end: End, planted: Planted) -> R
     let durable_floor = shard.durable().min(synced.max(shard.durable()));
     drop(shard);
     let (floor, left) = match end {
-        End::PowerLoss => (durable_floor, World { storage: world.storage.crash(), segments: world.segments.crash(seed ^ 0x5A) }),
-        End::ProcessDeath => (flushed.max(durable_floor), World { storage: world.storage.kill(), segments: world.segments.kill() }),
+        End::PowerLoss => {
+            (durable_floor, World { storage: world.storage.crash(), segments: world.segments.crash(seed ^ 0x5A) })
+        }
+        End::ProcessDeath => {
+            (flushed.max(durable_floor), World { storage: world.storage.kill(), segments: world.segments.kill() })
+        }
     };
     let mut segments = left.segments.clone();
     for attempt in 0..2 {
         let space: Box<dyn sutra_mmap_store::SegmentSpace> =
             if mapped { Box::new(segments.clone()) } else { Box::new(sutra_mmap_store::Anonymous) };
-        let (shard, recovery) = Shard::open_on(Arc::new(left.storage.clone()), space, &options, NOW).map_err(|e| e.to_string())?;
+        let (shard, recovery) =
+            Shard::open_on(Arc::new(left.storage.clone()), space, &options, NOW).map_err(|e| e.to_string())?;
         if !recovery.damage.is_empty() {
             return Err(format!("recovery reports damage: {:?}", recovery.damage));
         }
@@ -231,14 +243,15 @@ fn eviction_never_brings_back_an_older_value() {
 
 #[test]
 fn the_checks_notice_syncs_that_do_nothing() {
-    let noticed = (1..20).filter(|seed| run(*seed, true, Policy::NoEviction, End::PowerLoss, Planted::IgnoredSync).is_err());
+    let noticed =
+        (1..20).filter(|seed| run(*seed, true, Policy::NoEviction, End::PowerLoss, Planted::IgnoredSync).is_err());
     assert!(noticed.count() > 0, "no run noticed that the log was never synced");
 }
 
 #[test]
 fn the_checks_notice_replies_before_the_flush() {
-    let noticed =
-        (1..20).filter(|seed| run(*seed, true, Policy::NoEviction, End::ProcessDeath, Planted::UnflushedReply).is_err());
+    let noticed = (1..20)
+        .filter(|seed| run(*seed, true, Policy::NoEviction, End::ProcessDeath, Planted::UnflushedReply).is_err());
     assert!(noticed.count() > 0, "no run noticed the lost frames");
 }
 

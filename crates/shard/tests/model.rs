@@ -125,15 +125,20 @@ fn run(seed: u64, steps: u64, mapped: bool) {
                 }
             }
             10..=12 => {
-                let fields: Vec<Vec<u8>> = (0..1 + random.below(3)).map(|_| format!("f{}", random.below(9)).into_bytes()).collect();
+                let fields: Vec<Vec<u8>> =
+                    (0..1 + random.below(3)).map(|_| format!("f{}", random.below(9)).into_bytes()).collect();
                 let value = vec![b'v'; random.below(90) as usize];
                 let pairs: Vec<(&[u8], &[u8])> = fields.iter().map(|f| (f.as_slice(), value.as_slice())).collect();
                 let mut txn = shard.begin(Scope::Key(&key), now);
                 let result = txn.hash_set(db, &key, &pairs, false);
                 last = txn.commit().unwrap();
-                match model.entry((db, key)).or_insert_with(|| Item { held: Held::Hash(BTreeMap::new()), expires_at_ms: None }) {
+                match model
+                    .entry((db, key))
+                    .or_insert_with(|| Item { held: Held::Hash(BTreeMap::new()), expires_at_ms: None })
+                {
                     Item { held: Held::Hash(map), .. } => {
-                        let new = fields.iter().filter(|f| map.insert((*f).clone(), (value.clone(), None)).is_none()).count();
+                        let new =
+                            fields.iter().filter(|f| map.insert((*f).clone(), (value.clone(), None)).is_none()).count();
                         assert_eq!(result, Ok(new), "seed {seed} step {step}");
                     }
                     Item { held: Held::Bytes(_), .. } => assert!(result.is_err()),
@@ -166,7 +171,10 @@ fn run(seed: u64, steps: u64, mapped: bool) {
                 let mut txn = shard.begin(Scope::Key(&key), now);
                 let result = txn.write_range(db, &key, offset, &data);
                 last = txn.commit().unwrap();
-                match model.entry((db, key)).or_insert_with(|| Item { held: Held::Bytes(Vec::new()), expires_at_ms: None }) {
+                match model
+                    .entry((db, key))
+                    .or_insert_with(|| Item { held: Held::Bytes(Vec::new()), expires_at_ms: None })
+                {
                     Item { held: Held::Bytes(bytes), .. } => {
                         if bytes.len() < offset + data.len() {
                             bytes.resize(offset + data.len(), 0);

@@ -388,4 +388,3 @@ fn look_ahead(server: &Server, db: u8, scout: &mut Decoder, bytes: &[u8], limits
         }
     }
 }
-
