@@ -91,6 +91,10 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(*found, body(lsn.0), "frame {lsn:?}");
         }
     }
+    // Forged numbers at the end of the range have no successor.
+    if log.last().0 >= 1 << 56 {
+        return;
+    }
     let next = log.append(b"next").expect("the storage is sound");
     assert_eq!(next, Lsn(log.last().0));
     log.sync().expect("the storage is sound");
