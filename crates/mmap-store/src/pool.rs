@@ -67,12 +67,13 @@ impl Pool {
     }
 
     /// Books a new segment of any size. The caller removes the idle segments that it gets, to make room.
-    pub(crate) fn reserve_new(&mut self, bytes: u64) -> (Option<u16>, Vec<Arc<Segment>>) {
+    pub(crate) fn reserve_new(&mut self, bytes: u64, overdraft_bytes: u64) -> (Option<u16>, Vec<Arc<Segment>>) {
+        let limit = self.limit_bytes.saturating_add(overdraft_bytes);
         let mut surplus = Vec::new();
-        if self.in_use_bytes() + bytes <= self.limit_bytes {
-            surplus = self.take_idle(self.limit_bytes - bytes);
+        if self.in_use_bytes() + bytes <= limit {
+            surplus = self.take_idle(limit - bytes);
         }
-        if self.mapped_bytes + bytes > self.limit_bytes {
+        if self.mapped_bytes + bytes > limit {
             return (None, surplus);
         }
         (self.reserve_id(bytes), surplus)

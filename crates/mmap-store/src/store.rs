@@ -405,7 +405,7 @@ impl Store {
     fn append_dedicated(&self, class: usize, mut encoded: Encoded<'_>) -> Result<Appended, StoreError> {
         let capacity = (SEGMENT_HEADER_BYTES + encoded.bytes()).next_multiple_of(PAGE_BYTES);
         self.collect();
-        let (id, surplus) = self.pool().reserve_new(u64::from(capacity));
+        let (id, surplus) = self.pool().reserve_new(u64::from(capacity), self.options.overdraft_bytes / 2);
         // Booked before anything that can fail, so that an error gives it back.
         let removed = self.remove_idle(surplus);
         let Some(id) = id else {

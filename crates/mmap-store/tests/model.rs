@@ -120,7 +120,9 @@ fn validate(store: &Store, model: &Model) {
         mapped += u64::from(state.capacity_bytes);
         if state.phase != SegmentPhase::Free && state.tail_bytes > 0 {
             assert_eq!(u64::from(state.live_bytes), live(state.id), "{state:?}");
-            dead += u64::from(state.tail_bytes - SEGMENT_HEADER_BYTES - state.live_bytes);
+            if state.phase != SegmentPhase::Freed {
+                dead += u64::from(state.tail_bytes - SEGMENT_HEADER_BYTES - state.live_bytes);
+            }
         }
     }
     assert_eq!(

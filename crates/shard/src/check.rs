@@ -94,6 +94,7 @@ pub fn check(directory: &Path, now_ms: u64) -> Result<CheckReport, CheckError> {
         }
     }
     let mut options = Options::new(directory);
+    options.boot_id = crate::boot::current_id();
     options.limits = Limits { max_memory_bytes: 1 << 40, ..Limits::default() };
     options.mapped = copies.iter().find_map(|(_, meta)| *meta).is_none_or(|meta| meta.mapped);
     let space: Box<dyn SegmentSpace> = if options.mapped {
@@ -209,6 +210,7 @@ mod tests {
 
     fn options(directory: &Path, mapped: bool) -> Options {
         let mut options = Options::new(directory);
+        options.boot_id = crate::boot::current_id();
         options.limits.max_memory_bytes = 32 << 20;
         options.mapped = mapped;
         options

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod boot;
 mod check;
 mod checkpoint;
 mod hash;

@@ -89,7 +89,9 @@ impl Shard {
     }
 
     fn has_room(&self, incoming_bytes: u64) -> bool {
-        self.store.free_bytes() >= incoming_bytes + self.reserve_bytes() && !self.has_too_many_entries()
+        // A large value gets a segment of its own, rounded up: an eighth more than its bytes is on the safe side.
+        self.store.free_bytes() >= incoming_bytes + incoming_bytes / 8 + self.reserve_bytes()
+            && !self.has_too_many_entries()
     }
 
     fn has_too_many_entries(&self) -> bool {

@@ -37,6 +37,9 @@ pub struct Options {
     pub log_file_bytes: u64,
     /// The seed of the keys' hash for a new directory: any unpredictable number, so that nobody can choose keys that collide.
     pub seed: u64,
+    /// Names the present start of the machine, if it is known: a directory that was last used in the same one has lost nothing to a power
+    /// failure. [`crate::Shard::open`] asks the system when it is `None`.
+    pub boot_id: Option<String>,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             checkpoint_log_bytes: 32 << 20,
             log_file_bytes: 16 << 20,
             seed: 0,
+            boot_id: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Opening a shard: meta file, segments, newest sound checkpoint, then the log after it. Serves at once; records are checked at their
 //! first read and in the background.
 
+use crate::boot;
 use crate::checkpoint::{self, Chunk};
 use crate::hash::STRIPES;
 use crate::meta::Meta;
@@ -13,6 +14,10 @@ use std::fmt;
 use std::sync::Arc;
 use sutra_mmap_store::{Anonymous, Directory, Location, Options as StoreOptions, SegmentSpace, Store};
 use sutra_wal::{Damage, Disk, IoError, Log, LogOptions, Lsn, Replay, Storage, Verdict};
+
+/// What the store may take beyond its limit for a moment: a merge writes before it frees, and threads that were let in together may bring
+/// more than there was room for. Small enough to go unnoticed beside the buffers of a process.
+const OVERDRAFT_BYTES_MIN: u64 = 4 << 20;
 
 /// Classes of time to live that are kept apart: none, minutes, hours, longer.
 const CLASSES: usize = 4;
@@ -90,6 +95,8 @@ struct Replayer<'s> {
     missing: u64,
     /// Through this LSN records had arrived; those of earlier frames may have been overwritten since.
     store_synced: Lsn,
+    /// The machine has not been started anew since the directory was last used, so no record is missing for want of a sync.
+    same_boot: bool,
     /// Expiry words to be set at the end, for records that are still where they were.
     expiries: HashMap<Location, Option<u64>>,
 }
@@ -102,7 +109,7 @@ impl Replay for Replayer<'_> {
     }
 
     fn frame(&mut self, lsn: Lsn, body: &[u8], durable: bool) -> Verdict {
-        if !durable && lsn > self.store_synced && !self.payloads_arrived(lsn, body) {
+        if !durable && !self.same_boot && lsn > self.store_synced && !self.payloads_arrived(lsn, body) {
             return Verdict::Cut;
         }
         self.report.frames += 1;
@@ -211,6 +218,8 @@ impl Shard {
     /// [`OpenError`] if the directory is in use, cannot be read or written, or was written in the other mode. Damage is no error: what is
     /// damaged is dropped and named in [`Recovery::damage`].
     pub fn open(options: &Options, now_ms: u64) -> Result<(Shard, Recovery), OpenError> {
+        let boot_id = options.boot_id.clone().or_else(boot::current_id);
+        let options = Options { boot_id, ..options.clone() };
         let disk = Disk::open(&options.directory)?;
         let lock = disk.lock().map_err(|error| OpenError::Directory(error.to_string()))?;
         let space: Box<dyn SegmentSpace> = if options.mapped {
@@ -220,7 +229,7 @@ impl Shard {
         } else {
             Box::new(Anonymous)
         };
-        let (mut shard, recovery) = Shard::open_on(Arc::new(disk), space, options, now_ms)?;
+        let (mut shard, recovery) = Shard::open_on(Arc::new(disk), space, &options, now_ms)?;
         shard.directory_lock = Some(lock);
         Ok((shard, recovery))
     }
@@ -288,12 +297,14 @@ impl Shard {
             report: Recovery { damage, ..Recovery::default() },
             missing: 0,
             store_synced: Lsn(0),
+            same_boot: options.boot_id.is_some() && boot::last_id(&*storage)? == options.boot_id,
             expiries: HashMap::new(),
         };
         let start = if options.log { replayer.load_checkpoint(&*storage)? } else { Lsn(0) };
         let mut log = None;
         if options.log {
-            let log_options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
+            let log_options =
+                LogOptions { file_bytes: options.log_file_bytes, seed: meta.seed, ..LogOptions::default() };
             let (opened, replayed) =
                 Log::open(Arc::clone(&storage), log_options, start, &mut replayer).map_err(OpenError::Log)?;
             if let Some(cut) = &replayed.cut {
@@ -311,10 +322,15 @@ impl Shard {
             log = Some(opened);
         }
         replayer.set_expiries();
-        let missing = replayer.missing;
+        let (missing, same_boot) = (replayer.missing, replayer.same_boot);
         let mut report = replayer.report;
         if missing > 0 && report.damage.is_empty() {
             report.damage.push(format!("{missing} edits of the log name entries that are not there"));
+        }
+        if let Some(id) = &options.boot_id
+            && !same_boot
+        {
+            boot::note(&*storage, id)?;
         }
         shard.adopt_records();
         shard.log = log;
@@ -434,7 +450,7 @@ fn store_options(limits: &Limits) -> StoreOptions {
     StoreOptions {
         segment_bytes,
         limit_bytes: limits.max_memory_bytes,
-        overdraft_bytes: u64::from(segment_bytes) * 4,
+        overdraft_bytes: (u64::from(segment_bytes) * 2).max(OVERDRAFT_BYTES_MIN),
         classes: CLASSES,
         lanes: 1,
     }
