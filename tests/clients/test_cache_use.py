@@ -20,7 +20,7 @@ def embedding_key(text, model="minilm"):
 
 def test_task_results_are_stored_as_a_task_queue_does(client):
     for number in range(50):
-        result = {"status": "SUCCESS", "result": {"n": number, "text": "ü" * number}, "traceback": None}
+        result = {"status": "SUCCESS", "result": {"n": number, "text": "\u00fc" * number}, "traceback": None}
         client.setex(f"celery-task-meta-{number}", 86400, json.dumps(result))
     stored = client.mget([f"celery-task-meta-{number}" for number in range(50)])
     assert [json.loads(value)["result"]["n"] for value in stored] == list(range(50))

@@ -21,11 +21,11 @@ def test_values_are_bytes_and_come_back_as_they_were(client):
 def test_decoded_responses_are_text(server):
     for protocol in (2, 3):
         client = redis.Redis(port=server.port, protocol=protocol, decode_responses=True)
-        client.set("grüße", "schön")
-        assert client.get("grüße") == "schön"
-        client.hset("h", mapping={"a": 1, "b": "ü"})
-        assert client.hgetall("h") == {"a": "1", "b": "ü"}
-        assert client.keys("gr*") == ["grüße"]
+        client.set("gr\u00fc\u00dfe", "sch\u00f6n")
+        assert client.get("gr\u00fc\u00dfe") == "sch\u00f6n"
+        client.hset("h", mapping={"a": 1, "b": "\u00fc"})
+        assert client.hgetall("h") == {"a": "1", "b": "\u00fc"}
+        assert client.keys("gr*") == ["gr\u00fc\u00dfe"]
         client.flushdb()
 
 

@@ -67,7 +67,7 @@ def test_a_task_that_is_cancelled_spoils_nothing(server):
         await client.set("large", b"x" * 5_000_000)
         for _ in range(20):
             task = asyncio.create_task(client.get("large"))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # tidy: sleeps because zero seconds only let the task begin
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await client.set("k", "v")

@@ -168,7 +168,8 @@ fn version_1_is_read(mapped: bool) {
     let mut big = vec![0; 5003];
     big[3..6].copy_from_slice(b"mid");
     big[5000..].copy_from_slice(b"end");
-    let expected: [(u8, &[u8], &[u8], Option<u64>); 3] =
+    type Expected<'a> = (u8, &'a [u8], &'a [u8], Option<u64>);
+    let expected: [Expected<'_>; 3] =
         [(5, b"k1", b"uno", Some(NOW_MS + 30_000)), (5, b"big", &big, None), (0, b"k4", b"four", None)];
     assert_eq!(recovery.entries - shard.database_stats(5).keys + 2, expected.len() as u64, "{recovery:?}");
     for (db, key, value, expires_at_ms) in expected {
