@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// Each step: its name, the arguments of cargo, and the environment it runs in.
-const STEPS: &[(&str, &[&str], &[(&str, &str)])] = &[
+/// A step: its name, the arguments of cargo, and what is added to the environment.
+type Step = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const STEPS: &[Step] = &[
     ("formatting", &["fmt", "--all", "--check"], &[]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
     ("tests", &["test", "--workspace"], &[]),

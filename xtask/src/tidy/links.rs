@@ -58,7 +58,7 @@ fn code_spans(line: &str) -> impl Iterator<Item = &str> {
 fn is_path(span: &str) -> bool {
     FOLDERS.iter().any(|folder| span.starts_with(folder))
         && span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-        && !span.contains("NNNN")
+        && !["NNNN", "NAME"].iter().any(|placeholder| span.contains(placeholder))
         // Made by builds and runs.
         && !["fuzz/target", "fuzz/corpus", "fuzz/artifacts"].iter().any(|made| span.starts_with(made))
 }

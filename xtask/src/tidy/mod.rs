@@ -127,7 +127,7 @@ fn token_end(bytes: &[u8], at: usize) -> usize {
         return until(b"*/", 2);
     }
     let word_before = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
-    if rest[0] == b'r' && !word_before || rest.starts_with(b"br") && !word_before {
+    if !word_before && (rest[0] == b'r' || rest.starts_with(b"br")) {
         let hashes_from = if rest[0] == b'b' { 2 } else { 1 };
         let hashes = rest[hashes_from..].iter().take_while(|byte| **byte == b'#').count();
         if rest.get(hashes_from + hashes) == Some(&b'"') {
