@@ -654,6 +654,10 @@ impl Shard {
 
     /// Keys and values in the log: replay is the live path itself, with the log not yet attached.
     fn replay_by_key(&self, db: u8, key: &[u8], op: &Op<'_>, now_ms: u64) -> Replayed {
+        if let Op::KeyPut { value, .. } = op {
+            // What was overwritten fills segments as it did when it was live; if there is no room, the put says so.
+            let _ = self.make_room((key.len() + value.len()) as u64, now_ms);
+        }
         let mut txn = self.begin(Scope::Key(key), now_ms).replaying();
         let done = match op {
             Op::KeyPut { value, expires_at_ms, cost, .. } => {
