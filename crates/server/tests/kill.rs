@@ -32,7 +32,7 @@ use workload::Workload;
 
 /// Connections that write, each to a database of its own, and all to database 0.
 const WRITERS: usize = 5;
-const MODES: usize = 6;
+const MODES: usize = 7;
 
 /// Settings under which promises are to be kept.
 struct Mode {
@@ -71,6 +71,13 @@ fn kill_9_loses_nothing_with_payloads_in_anonymous_memory() {
 fn kill_9_loses_nothing_with_anonymous_memory_when_each_reply_waits_for_the_disk() {
     let settings = &[("WAL_SYNC_INTERVAL_MS", "0"), ("MMAP_ENABLED", "false")];
     run(&Mode { name: "anonymous, interval 0", settings, may_evict: false });
+}
+
+/// Little memory, most of it dead, and nothing may be evicted: segments are merged and used again all the time.
+#[test]
+fn kill_9_amid_compaction_loses_nothing() {
+    let settings = &[("WAL_SYNC_INTERVAL_MS", "50"), ("MAX_MEMORY", "32mb"), ("EVICTION_POLICY", "noeviction")];
+    run(&Mode { name: "compacting, interval 50", settings, may_evict: false });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Seeded random programs against a plain map, with time steps, sync, checkpoints, merges and reopening after process death.
 
+#![expect(clippy::unwrap_used, reason = "a failure of any step of the program is a failure of the test")]
+
 use std::collections::BTreeMap;
 use sutra_eviction::Policy;
 use sutra_shard::{Limits, Options, Put, Scope, Shard, Value};
