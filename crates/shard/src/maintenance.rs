@@ -539,7 +539,9 @@ impl Shard {
                     break;
                 }
             }
-            if self.store.free_bytes() < self.reserve_bytes() * 2 && evicts(self.policy()) {
+            // Room made ahead spares a command the wait, but is not filled: with many segments it goes unnoticed, with few it costs hits.
+            let ahead = self.store_limit.load(Ordering::Relaxed) / 512;
+            if self.store.free_bytes() < self.reserve_bytes() + ahead && evicts(self.policy()) {
                 report.segments_freed += self.merge(&mut maintenance, now_ms, true) / u64::from(self.segment_bytes);
                 let _ = self.sync();
             }
