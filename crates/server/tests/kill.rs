@@ -35,9 +35,9 @@ const WRITERS: usize = 5;
 const MODES: usize = 7;
 
 /// Settings under which promises are to be kept.
-struct Mode {
-    name: &'static str,
-    settings: &'static [(&'static str, &'static str)],
+struct Mode<'a> {
+    name: &'a str,
+    settings: &'a [(&'a str, &'a str)],
     /// Memory is so small that entries are evicted all the time.
     may_evict: bool,
 }
@@ -47,6 +47,8 @@ struct Mode {
 enum Treatment {
     /// Checkpoints, a clean stop now and then, kills during recovery.
     Varied,
+    /// Only kills, in quick succession.
+    Brief,
     /// Only kills, after each of which this is done to the directory.
     Tampered(fn(&Path)),
 }
@@ -80,6 +82,27 @@ fn kill_9_amid_compaction_loses_nothing() {
     run(&Mode { name: "compacting, interval 50", settings, may_evict: false });
 }
 
+/// Long before the memory limit, dead bytes are kept within bounds. That is compaction: it may neither evict nor refuse anything. Every
+/// start leaves segments that are filled in part, so many short lives fill the bounds with little data.
+#[test]
+fn compaction_far_below_the_memory_limit_evicts_nothing() {
+    let settings = &[("MAX_MEMORY", "512mb"), ("EVICTION_POLICY", "lru"), ("WAL_SYNC_INTERVAL_MS", "50")];
+    run_briefly(&Mode { name: "far below, lru", settings, may_evict: false });
+}
+
+#[test]
+fn compaction_far_below_the_memory_limit_refuses_nothing() {
+    let settings = &[("MAX_MEMORY", "512mb"), ("EVICTION_POLICY", "noeviction"), ("WAL_SYNC_INTERVAL_MS", "50")];
+    run_briefly(&Mode { name: "far below, noeviction", settings, may_evict: false });
+}
+
+fn run_briefly(mode: &Mode<'_>) {
+    let seed = random::run_seed(mode.name);
+    if let Err(broken) = cycles(mode, 40, seed, Treatment::Brief) {
+        panic!("{} (SUTRA_SEED={seed}): {}", mode.name, broken.0);
+    }
+}
+
 #[test]
 fn kill_9_amid_eviction_and_merges_leaves_no_stale_value() {
     let settings = &[("WAL_SYNC_INTERVAL_MS", "50"), ("MAX_MEMORY", "16mb"), ("EVICTION_POLICY", "lru")];
@@ -111,7 +134,7 @@ fn kill_9_after_overwriting_more_than_anonymous_memory_holds_loses_nothing() {
 }
 
 /// 28 MB of writes to keys that need 2.
-fn overwrite_and_kill(mode: &Mode) {
+fn overwrite_and_kill(mode: &Mode<'_>) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let value = |key: usize, round: usize| format!("{key}|{round}|{}", "x".repeat(20_000)).into_bytes();
     let process = start(directory.path(), mode);
@@ -147,7 +170,7 @@ fn a_log_that_lost_its_last_frames_is_found_out() {
     assert!(found_out.0.contains("explains what was found") || found_out.0.contains("counter"), "{}", found_out.0);
 }
 
-fn run(mode: &Mode) {
+fn run(mode: &Mode<'_>) {
     let all =
         std::env::var("SUTRA_KILL_CYCLES").map_or(12, |text| text.parse().expect("SUTRA_KILL_CYCLES is a number"));
     let seed = random::run_seed(mode.name);
@@ -157,7 +180,7 @@ fn run(mode: &Mode) {
 }
 
 /// Starts, writes, kills and checks, so many times, on one directory.
-fn cycles(mode: &Mode, count: usize, seed: u64, treatment: Treatment) -> Result<(), Broken> {
+fn cycles(mode: &Mode<'_>, count: usize, seed: u64, treatment: Treatment) -> Result<(), Broken> {
     let mut random = Random::new(seed);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut ledgers: Vec<Ledger> = (0..WRITERS).map(|_| Ledger::new(mode.may_evict)).collect();
@@ -174,7 +197,7 @@ fn cycles(mode: &Mode, count: usize, seed: u64, treatment: Treatment) -> Result<
                 drop(process.wait_for_line("serving", after));
                 process.kill();
             }
-            Treatment::Varied => {}
+            Treatment::Varied | Treatment::Brief => {}
         }
         process = start(directory.path(), mode);
         check(&process, mode, &mut ledgers, &shared).map_err(|broken| {
@@ -191,7 +214,7 @@ fn cycles(mode: &Mode, count: usize, seed: u64, treatment: Treatment) -> Result<
     Ok(())
 }
 
-fn start(directory: &Path, mode: &Mode) -> Process {
+fn start(directory: &Path, mode: &Mode<'_>) -> Process {
     Process::start(directory, mode.settings)
         .unwrap_or_else(|refusal| panic!("{}: exit code {:?}\n{}", mode.name, refusal.code, refusal.log))
 }
@@ -199,7 +222,7 @@ fn start(directory: &Path, mode: &Mode) -> Process {
 /// All writers write until the process is killed at a random moment (or, sometimes, asked to stop).
 fn write_until_killed(
     process: Process,
-    mode: &Mode,
+    mode: &Mode<'_>,
     ledgers: &mut [Ledger],
     shared: &Shared,
     treatment: Treatment,
@@ -229,8 +252,10 @@ fn write_until_killed(
             })
             .collect();
         drop(progress);
-        let most = if mode.may_evict { 600 } else { 250 };
-        let moment = 1 + random.below(most);
+        let moment = match treatment {
+            Treatment::Brief => 1 + random.below(60),
+            Treatment::Varied | Treatment::Tampered(_) => 1 + random.below(if mode.may_evict { 600 } else { 250 }),
+        };
         let mut control = process.client();
         for _ in 0..moment {
             if batches.recv().is_err() {
@@ -301,7 +326,7 @@ impl Writer<'_> {
 }
 
 /// Reads everything back and compares it with the ledgers.
-fn check(process: &Process, mode: &Mode, ledgers: &mut [Ledger], shared: &Shared) -> Result<(), Broken> {
+fn check(process: &Process, mode: &Mode<'_>, ledgers: &mut [Ledger], shared: &Shared) -> Result<(), Broken> {
     let damage = process.log_text().lines().filter(|line| line.contains("damage")).collect::<Vec<_>>().join("\n");
     if !damage.is_empty() {
         return Err(Broken(format!("a kill leaves no damage, but the start reports:\n{damage}")));

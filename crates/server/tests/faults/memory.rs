@@ -107,3 +107,42 @@ fn concurrent_msets_are_carried_out_whole_or_not_at_all() {
         }
     });
 }
+
+/// Dead bytes are kept within bounds long before the memory limit: that is compaction, and must neither evict nor refuse anything.
+#[test]
+fn far_below_the_memory_limit_nothing_is_evicted_or_refused_however_much_is_overwritten() {
+    for policy in ["lru", "noeviction"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let settings = &[("MAX_MEMORY", "512mb"), ("EVICTION_POLICY", policy), ("WAL_SYNC_INTERVAL_MS", "50")];
+        let process = Process::start(directory.path(), settings).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let mut client = process.client();
+                scope.spawn(move || {
+                    for round in 0..400 {
+                        let mut requests = Vec::new();
+                        for key in 0..50 {
+                            let mut value = format!("{round}|").into_bytes();
+                            value.resize(100 + (round * 7 + key * 131) % 6000, b'x');
+                            encode_request(&[b"SET", format!("{writer}:{key}").as_bytes(), &value], &mut requests);
+                        }
+                        client.send(&requests).expect("the requests are sent");
+                        for key in 0..50 {
+                            let answer = client.receive().expect("an answer");
+                            assert_eq!(
+                                answer,
+                                Frame::Simple("OK".to_owned()),
+                                "{policy}: round {round} of {writer}:{key}"
+                            );
+                        }
+                    }
+                });
+            }
+        });
+        let mut client = process.client();
+        assert_eq!(client.say("DBSIZE"), Frame::Integer(200), "{policy}: 200 keys of 3 KB are kept within 512 MB");
+        let Frame::Bulk(info) = client.say("INFO stats") else { panic!("INFO answers with text") };
+        let info = String::from_utf8_lossy(&info).into_owned();
+        assert!(info.contains("evicted_keys:0\r\n"), "{policy}: {info}");
+    }
+}
