@@ -19,7 +19,7 @@ use model::{Entry, Key, Op, State, Value, Window};
 use rustix::process::Signal;
 use shared::Shared;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -430,6 +430,9 @@ fn cut_newest_log(directory: &Path) {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
         .collect();
     files.sort();
+    // The last file may be allocated ahead of time, or begun and hold no frame yet.
+    let used = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.iter().skip(256).any(|byte| *byte != 0));
+    files.retain(used);
     let newest = files.last().unwrap_or_else(|| panic!("no log file in {}", directory.display()));
     let mut bytes = std::fs::read(newest).expect("the log can be read");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("the log is not empty") + 1;

@@ -90,8 +90,7 @@ impl Shard {
 
     fn has_room(&self, incoming_bytes: u64) -> bool {
         // A large value gets a segment of its own, rounded up: an eighth more than its bytes is on the safe side.
-        self.store.free_bytes() >= incoming_bytes + incoming_bytes / 8 + self.reserve_bytes()
-            && !self.has_too_many_entries()
+        self.free_room() >= incoming_bytes + incoming_bytes / 8 + self.reserve_bytes() && !self.has_too_many_entries()
     }
 
     fn has_too_many_entries(&self) -> bool {
@@ -110,8 +109,19 @@ impl Shard {
         let hard = self.hard_limit();
         let live = self.store.live_bytes();
         let soft = live + self.dead_bytes_allowed(live) + self.reserve_bytes() * 4;
-        self.set_store_limit(hard.min(soft));
+        self.set_store_limit(hard);
+        self.soft_limit.store(hard.min(soft), Ordering::Relaxed);
         hard <= soft
+    }
+
+    /// Bytes of segments in use.
+    fn bytes_in_use(&self) -> u64 {
+        self.store_limit.load(Ordering::Relaxed).saturating_sub(self.store.free_bytes())
+    }
+
+    /// Bytes of segments that may still come into use before room is made.
+    fn free_room(&self) -> u64 {
+        self.soft_limit.load(Ordering::Relaxed).saturating_sub(self.bytes_in_use())
     }
 
     /// What the memory limit leaves for segments.
@@ -153,12 +163,19 @@ impl Shard {
             }
             let mut freed = 0;
             if !limit_binds {
-                freed += self.merge(&mut maintenance, now_ms, false);
-                if freed == 0 {
-                    // Nothing to gain: the dead bytes are spread too thinly.
-                    self.set_store_limit(self.hard_limit());
-                    return if self.has_room(incoming_bytes) { Ok(()) } else { Err(WriteError::OutOfMemory) };
+                // One round of compaction; if that does not help, the store may spread up to the memory limit until the next tick.
+                self.merge(&mut maintenance, now_ms, false);
+                if !self.freed_segments().is_empty() {
+                    self.sync()?;
                 }
+                self.apply_memory_limit();
+                if !self.has_room(incoming_bytes) {
+                    self.soft_limit.store(self.hard_limit(), Ordering::Relaxed);
+                }
+                if self.has_room(incoming_bytes) {
+                    return Ok(());
+                }
+                freed += self.merge(&mut maintenance, now_ms, evicts(policy));
             } else if evicts(policy) {
                 if self.heap_bytes.load(Ordering::Relaxed) > 0 {
                     freed += self.evict_heap(&mut maintenance, now_ms);
@@ -177,7 +194,7 @@ impl Shard {
                 break;
             }
         }
-        self.apply_memory_limit();
+        self.soft_limit.store(self.hard_limit(), Ordering::Relaxed);
         if self.has_room(incoming_bytes) { Ok(()) } else { Err(WriteError::OutOfMemory) }
     }
 
@@ -527,7 +544,7 @@ impl Shard {
             report.expired = self.expire(&mut maintenance, now_ms, EXPIRY_SLOTS_PER_TICK);
         }
         if self.failure().is_none() {
-            self.apply_memory_limit();
+            let limit_binds = self.apply_memory_limit();
             for _ in 0..COMPACTION_ROUNDS_PER_TICK {
                 let live = self.store.live_bytes();
                 if self.store.dead_bytes() <= self.dead_bytes_allowed(live) / 4 * 3 {
@@ -541,7 +558,7 @@ impl Shard {
             }
             // Room made ahead spares a command the wait, but is not filled: with many segments it goes unnoticed, with few it costs hits.
             let ahead = self.store_limit.load(Ordering::Relaxed) / 512;
-            if self.store.free_bytes() < self.reserve_bytes() + ahead && evicts(self.policy()) {
+            if limit_binds && self.free_room() < self.reserve_bytes() + ahead && evicts(self.policy()) {
                 report.segments_freed += self.merge(&mut maintenance, now_ms, true) / u64::from(self.segment_bytes);
                 let _ = self.sync();
             }
@@ -573,8 +590,7 @@ impl Shard {
 
     /// Bytes of segments that are mapped and hold nothing.
     fn idle_bytes(&self) -> u64 {
-        let in_use = self.store_limit.load(Ordering::Relaxed).saturating_sub(self.store.free_bytes());
-        self.store.bytes_mapped().saturating_sub(in_use)
+        self.store.bytes_mapped().saturating_sub(self.bytes_in_use())
     }
 
     /// Removes idle segments while more is mapped than the memory limit allows.

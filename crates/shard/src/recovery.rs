@@ -3,15 +3,17 @@
 
 use crate::boot;
 use crate::checkpoint::{self, Chunk};
-use crate::hash::STRIPES;
+use crate::hash::{KeyHash, STRIPES};
 use crate::meta::Meta;
 use crate::ops::{Op, Ops};
 use crate::options::{Limits, Options};
 use crate::shard::{Replayed, Shard};
 use crate::slot::{ExpiryHint, Slot, SlotKind};
+use crate::stripe::Database;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use sutra_mmap_store::{Anonymous, Directory, Location, Options as StoreOptions, SegmentSpace, Store};
 use sutra_wal::{Damage, Disk, IoError, Log, LogOptions, Lsn, Replay, Storage, Verdict};
 
@@ -98,7 +100,7 @@ struct Replayer<'s> {
     /// The machine has not been started anew since the directory was last used, so no record is missing for want of a sync.
     same_boot: bool,
     /// Expiry words to be set at the end, for records that are still where they were.
-    expiries: HashMap<Location, Option<u64>>,
+    expiries: HashMap<Location, (KeyHash, Option<u64>)>,
 }
 
 impl Replay for Replayer<'_> {
@@ -158,8 +160,8 @@ impl Replay for Replayer<'_> {
 impl Replayer<'_> {
     fn note_expiry(&mut self, op: &Op<'_>) {
         match op {
-            Op::Expire { location, expires_at_ms, .. } => {
-                self.expiries.insert(*location, (*expires_at_ms != 0).then_some(*expires_at_ms));
+            Op::Expire { hash, location, expires_at_ms, .. } => {
+                self.expiries.insert(*location, (*hash, (*expires_at_ms != 0).then_some(*expires_at_ms)));
             }
             Op::Place { old, new, .. } => {
                 self.expiries.remove(new);
@@ -186,7 +188,15 @@ impl Replayer<'_> {
     /// Sets the expiry words that the log's EXPIREs left.
     fn set_expiries(&mut self) {
         let pin = self.shard.pin();
-        for (location, expires_at_ms) in self.expiries.drain() {
+        for (location, (hash, expires_at_ms)) in self.expiries.drain() {
+            // A flush names no locations: what it took may be another record by now.
+            let stripe = self.shard.lock(hash.stripe);
+            let points_here = |database: &Database| {
+                database.table.find_exact(hash.slot, location.to_bits(), SlotKind::Record).is_some()
+            };
+            if !stripe.databases().any(|(_, database)| points_here(database)) {
+                continue;
+            }
             if self.shard.store.set_expiry(&pin, location, expires_at_ms).is_err() {
                 tracing::warn!(
                     segment = location.segment(),
@@ -324,7 +334,9 @@ impl Shard {
         replayer.set_expiries();
         let (missing, same_boot) = (replayer.missing, replayer.same_boot);
         let mut report = replayer.report;
-        if missing > 0 && report.damage.is_empty() {
+        // Replaying payloads may evict, as the live path did; what is then said of the evicted entries finds nothing, rightly.
+        let evicted = shard.tally.evicted_memory.load(Ordering::Relaxed) > 0;
+        if missing > 0 && !evicted && report.damage.is_empty() {
             report.damage.push(format!("{missing} edits of the log name entries that are not there"));
         }
         if let Some(id) = &options.boot_id

@@ -36,6 +36,9 @@ pub struct Shard {
     pub(crate) max_entries: AtomicU64,
     /// The limit last given to the store.
     pub(crate) store_limit: AtomicU64,
+    /// Bytes of segments beyond which room is made before more is stored; at most `store_limit`. Only asked before locks are taken: a
+    /// command that was let in is never refused by it.
+    pub(crate) soft_limit: AtomicU64,
     /// Bytes that the embedding program uses on the shard's account: client buffers.
     pub(crate) outside_bytes: AtomicU64,
     pub(crate) heap_bytes: AtomicU64,
@@ -113,6 +116,7 @@ impl Shard {
             max_memory: AtomicU64::new(limits.max_memory_bytes),
             max_entries: AtomicU64::new(limits.max_entries),
             store_limit: AtomicU64::new(limits.max_memory_bytes),
+            soft_limit: AtomicU64::new(limits.max_memory_bytes),
             outside_bytes: AtomicU64::new(0),
             heap_bytes: AtomicU64::new(0),
             index_bytes: AtomicI64::new(0),
