@@ -90,10 +90,16 @@ fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
         ("attacks", attacks::run),
     ];
     let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
-    let mut found = false;
-    for (_, command) in commands.iter().filter(|(name, _)| is_wanted(name)) {
-        command(arguments, report)?;
-        found = true;
+    let wanted: Vec<_> = commands.iter().filter(|(name, _)| is_wanted(name)).collect();
+    if wanted.is_empty() {
+        return Err(io::Error::other(format!("{}: no such command\n\n{USAGE}", arguments.command)));
     }
-    if found { Ok(()) } else { Err(io::Error::other(format!("{}: no such command\n\n{USAGE}", arguments.command))) }
+    // What fails does not keep the rest from being measured.
+    let mut failed = Vec::new();
+    for (name, command) in wanted {
+        if let Err(error) = command(arguments, report) {
+            failed.push(format!("{name}: {error}"));
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("\n"))) }
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
         traces.push(Trace::read(path)?);
     }
     if traces.is_empty() {
-        let (popular, requests) = if arguments.quick { (8000, 20_000) } else { (20_000, 100_000) };
+        let (popular, requests) = if arguments.quick { (24_000, 40_000) } else { (24_000, 100_000) };
         traces.push(Trace::synthetic(popular, requests));
     }
     let mut table = Table::new(
