@@ -65,6 +65,8 @@ struct Gathered {
     hash: KeyHash,
     location: Location,
     rank: f32,
+    /// Bytes of the record; 0: not looked at, since its rank did not need it.
+    bytes: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -450,7 +452,8 @@ impl Shard {
                     if group != u8::MAX {
                         let rank = self.slot_rank(&txn, stripe as u8, policy, slot, now_ms, random ^ slot.hash());
                         let hash = KeyHash { stripe: stripe as u8, slot: slot.hash() };
-                        gathered[usize::from(group)].push(Gathered { db, hash, location, rank });
+                        let bytes = if needs_record(policy) { txn.slot_facts(stripe as u8, slot, now_ms).1 } else { 0 };
+                        gathered[usize::from(group)].push(Gathered { db, hash, location, rank, bytes });
                     }
                 });
             });
@@ -466,7 +469,11 @@ impl Shard {
             let mut candidates: Vec<Candidate> = entries
                 .iter()
                 .enumerate()
-                .map(|(index, entry)| Candidate { rank: entry.rank, bytes: average_bytes, index: index as u32 })
+                .map(|(index, entry)| Candidate {
+                    rank: entry.rank,
+                    bytes: if entry.bytes == 0 { average_bytes } else { entry.bytes },
+                    index: index as u32,
+                })
                 .collect();
             let keep = choose_keepers(&mut candidates, u64::from(destination.room_bytes()));
             candidates[keep..].iter().for_each(|candidate| kept[candidate.index as usize] = false);

@@ -24,6 +24,9 @@ pub type WatchFlag = Arc<AtomicBool>;
 /// A string that is written into and has at least so many bytes lives on the heap, so that SETBIT, APPEND and SETRANGE do not rewrite it.
 pub const HEAP_STRING_BYTES_MIN: usize = 4096;
 
+/// How much a write at an offset may grow a string without a look at the memory limit.
+const UNANNOUNCED_BYTES_MAX: u64 = 64 * 1024;
+
 thread_local! {
     /// The frame buffer of this thread's last transaction, to be used by its next.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -529,6 +532,13 @@ impl<'s> Txn<'s> {
             return Ok(old_bytes.len());
         }
         let len = old_bytes.len().max(offset + data.len());
+        // What is declared by an offset was not brought along, so nobody has made room for it.
+        let growth = (len - old_bytes.len()) as u64;
+        let max_memory = self.shard.max_memory.load(Ordering::Relaxed);
+        if growth > UNANNOUNCED_BYTES_MAX && self.shard.memory_beside_segments().saturating_add(growth) > max_memory / 2
+        {
+            return Err(WriteError::OutOfMemory);
+        }
         let (old, live) = self.old(db, hash, key);
         let on_heap = matches!(old, Old::Heap { .. }) && live;
         if !on_heap {

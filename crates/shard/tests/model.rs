@@ -267,3 +267,12 @@ fn random_programs_agree_with_a_map_in_anonymous_memory() {
         run(seed, 1500, false);
     }
 }
+
+#[test]
+fn a_write_far_beyond_the_end_of_a_string_is_refused_where_memory_does_not_hold_it() {
+    let limits = Limits { max_memory_bytes: 64 << 20, ..Limits::default() };
+    let shard = Shard::in_memory(&limits, 7).unwrap();
+    let mut txn = shard.begin(Scope::Key(b"k"), 1);
+    assert_eq!(txn.write_range(0, b"k", 512 << 20, b"x"), Err(sutra_shard::WriteError::OutOfMemory));
+    assert_eq!(txn.write_range(0, b"k", 1 << 20, b"x"), Ok((1 << 20) + 1));
+}
