@@ -4,10 +4,15 @@ use crate::hash::KeyHash;
 use crate::heap::HeapValue;
 use crate::maintenance::Moved;
 use crate::ops::{Edit, Op};
-use crate::slot::{ExpiryHint, Slot, SlotKind};
+use crate::slot::{ExpiryHint, LOOK_INTERVAL_MS, Slot, SlotKind};
 use crate::stripe::Database;
 use crate::txn::Txn;
 use sutra_mmap_store::{Destination, Location};
+
+/// Parts of a turn in which every far expiry is looked up once: few records are read by one pass, and a pass takes less than a part.
+const TURN_PARTS: u64 = 4096;
+/// A turn is half the time in which a hint must be looked at, so that one missed part is no harm.
+const TURN_PART_MS: u64 = LOOK_INTERVAL_MS / 2 / TURN_PARTS;
 
 impl Txn<'_> {
     /// Calls with each database of a held stripe.
@@ -148,7 +153,8 @@ impl Txn<'_> {
                 if kept != slot {
                     database.table.refresh(position, kept);
                 }
-                if hint != ExpiryHint::NONE && hint.may_be_expired(now_ms) {
+                let is_far = hint == ExpiryHint::FAR && has_turn(slot, now_ms);
+                if is_far || hint.may_be_expired(now_ms) {
                     let (ttl_ms, _, _) = self.slot_facts(stripe, slot, now_ms);
                     match ttl_ms {
                         Some(0) => due.push((db, slot)),
@@ -196,4 +202,9 @@ impl Txn<'_> {
         }
         gone
     }
+}
+
+/// Whether now is the time to look up when an entry expires whose slot only knows that it is far away.
+fn has_turn(slot: Slot, now_ms: u64) -> bool {
+    now_ms / TURN_PART_MS % TURN_PARTS == u64::from(slot.hash()) % TURN_PARTS
 }
