@@ -30,7 +30,7 @@ const TESTS_ONLY: &str = "sutra-testkit";
 const CONFINED: &[(&str, &[&str])] = &[
     ("tokio", &["sutra-cache", "sutra-client"]),
     ("tracing-subscriber", &["sutra-cache"]),
-    ("memmap2", &["sutra-mmap-store"]),
+    ("memmap2", &["sutra-mmap-store", "sutra-hnsw-index"]),
     ("crossbeam-epoch", &["sutra-mmap-store"]),
 ];
 
