@@ -149,6 +149,11 @@ pub enum StoreError {
         /// Its length.
         bytes: usize,
     },
+    /// The annex is longer than [`crate::format::ANNEX_BYTES_MAX`].
+    AnnexTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// A new segment could not be made; earlier records are safe.
     Io(IoError),
     /// An earlier sync failed: nothing is accepted until the store is opened anew.
@@ -163,6 +168,9 @@ impl fmt::Display for StoreError {
             }
             StoreError::KeyTooLong { bytes } => write!(f, "key of {bytes} bytes is too long"),
             StoreError::ValueTooLong { bytes } => write!(f, "value of {bytes} bytes is too long"),
+            StoreError::AnnexTooLong { bytes } => {
+                write!(f, "annex of {bytes} bytes is longer than {}", crate::format::ANNEX_BYTES_MAX)
+            }
             StoreError::Io(error) => error.fmt(f),
             StoreError::Failed(error) => write!(f, "the store accepts no writes since it failed: {error}"),
         }
@@ -173,7 +181,10 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             StoreError::Io(error) | StoreError::Failed(error) => Some(error),
-            StoreError::NoRoom { .. } | StoreError::KeyTooLong { .. } | StoreError::ValueTooLong { .. } => None,
+            StoreError::NoRoom { .. }
+            | StoreError::KeyTooLong { .. }
+            | StoreError::ValueTooLong { .. }
+            | StoreError::AnnexTooLong { .. } => None,
         }
     }
 }

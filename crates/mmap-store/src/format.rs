@@ -40,10 +40,14 @@ pub const KEY_LENGTH_AT: u32 = 17;
 pub const LONG_KEY: u8 = 1;
 /// Record flag: a cost follows the key's length.
 pub const HAS_COST: u8 = 2;
-/// Shortest header: key up to 255 bytes, no cost.
+/// Record flag: the annex's length ends the header, and the annex lies between key and value.
+pub const HAS_ANNEX: u8 = 4;
+/// Every record flag that has a meaning; a record with another one is not believed.
+pub const RECORD_FLAGS: u8 = LONG_KEY | HAS_COST | HAS_ANNEX;
+/// Shortest header: key up to 255 bytes, no cost, no annex.
 pub const RECORD_HEADER_BYTES_MIN: u32 = 18;
-/// Longest header: long key and cost.
-pub const RECORD_HEADER_BYTES_MAX: u32 = 25;
+/// Longest header: long key, cost and annex.
+pub const RECORD_HEADER_BYTES_MAX: u32 = 29;
 /// Records begin at multiples of this.
 pub const RECORD_ALIGNMENT: u32 = 8;
 /// Smallest record: an empty key and an empty value.
@@ -53,6 +57,8 @@ pub const RECORD_BYTES_MIN: u32 = 24;
 pub const KEY_BYTES_MAX: usize = 512 << 20;
 /// Longest value, 512 MiB.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// Longest annex, 1 MiB.
+pub const ANNEX_BYTES_MAX: usize = 1 << 20;
 /// Smallest segment of the pool.
 pub const SEGMENT_BYTES_MIN: u32 = 64 << 10;
 /// Largest segment of the pool: an offset in units of 8 bytes has 20 bits.
@@ -61,7 +67,7 @@ pub const SEGMENT_BYTES_MAX: u32 = 8 << 20;
 pub const PAGE_BYTES: u32 = 4096;
 /// Largest segment made for one record.
 pub const DEDICATED_BYTES_MAX: u32 =
-    (SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES_MAX + KEY_BYTES_MAX as u32 + VALUE_BYTES_MAX as u32)
+    (SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES_MAX + (KEY_BYTES_MAX + ANNEX_BYTES_MAX + VALUE_BYTES_MAX) as u32)
         .next_multiple_of(PAGE_BYTES);
 /// Most classes of open segments.
 pub const CLASSES_MAX: usize = 64;
@@ -83,7 +89,7 @@ const _: () = {
         SEGMENT_HEADER_BYTES.is_multiple_of(RECORD_ALIGNMENT) && SEGMENT_HEADER_BYTES as usize == SEGMENT_CRC_AT + 4
     );
     assert!(SEGMENT_BYTES_MIN.is_multiple_of(PAGE_BYTES) && SEGMENT_BYTES_MAX.is_multiple_of(PAGE_BYTES));
-    assert!(RECORD_HEADER_BYTES_MIN == KEY_LENGTH_AT + 1 && RECORD_HEADER_BYTES_MAX == KEY_LENGTH_AT + 4 + 4);
+    assert!(RECORD_HEADER_BYTES_MIN == KEY_LENGTH_AT + 1 && RECORD_HEADER_BYTES_MAX == KEY_LENGTH_AT + 4 + 4 + 4);
     assert!(RECORD_BYTES_MIN == RECORD_HEADER_BYTES_MIN.next_multiple_of(RECORD_ALIGNMENT));
     assert!(CLASSES_MAX <= u8::MAX as usize);
     assert!(ID_AT == VERSION_AT + 4 && CAPACITY_AT == GENERATION_AT + 8 && CLASS_AT == CAPACITY_AT + 8);

@@ -1,6 +1,6 @@
 //! Records in memory-mapped segments. Knows no index, no log, no policy.
 //!
-//! A [`Store`] appends records (key, value, expiry, cost) to segments of one fixed size and hands back a [`Location`] of 36 bits.
+//! A [`Store`] appends records (key, annex, value, expiry, cost) to segments of one fixed size and hands back a [`Location`] of 36 bits.
 //! Whoever keeps the locations decides what is live: segments are never searched. Segments live in a [`SegmentSpace`]:
 //! files ([`Directory`]), anonymous memory ([`Anonymous`]), or a simulated disk in tests.
 //!

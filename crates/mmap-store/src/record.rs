@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::error::{Damaged, StoreError};
 use crate::format::{
-    CRC_AT, EXPIRY_AT, FLAGS_AT, HAS_COST, KEY_BYTES_MAX, LONG_KEY, RECORD_ALIGNMENT, RECORD_BYTES_MIN,
-    RECORD_HEADER_BYTES_MAX, RECORD_HEADER_BYTES_MIN, VALUE_BYTES_MAX, VALUE_LENGTH_AT, decode_expiry, expiry_word,
+    ANNEX_BYTES_MAX, CRC_AT, EXPIRY_AT, FLAGS_AT, HAS_ANNEX, HAS_COST, KEY_BYTES_MAX, LONG_KEY, RECORD_ALIGNMENT,
+    RECORD_BYTES_MIN, RECORD_FLAGS, RECORD_HEADER_BYTES_MAX, RECORD_HEADER_BYTES_MIN, VALUE_BYTES_MAX, VALUE_LENGTH_AT,
+    decode_expiry, expiry_word,
 };
 use crate::location::Location;
 use crate::memory::{Pin, Shared, Writer};
@@ -22,6 +23,8 @@ pub struct NewRecord<'a> {
     pub expires_at_ms: Option<u64>,
     /// What it costs to compute the value again; the unit is the caller's.
     pub cost: Option<f32>,
+    /// What the caller knows of the value, at most [`ANNEX_BYTES_MAX`] bytes, opaque here. None and an empty one are kept apart.
+    pub annex: Option<&'a [u8]>,
 }
 
 /// Where a record went.
@@ -46,6 +49,8 @@ pub struct Record<'g> {
     expiry: u64,
     header_bytes: u32,
     key_bytes: u32,
+    /// Counted from the record's start. Between key and value lies the annex.
+    value_at: u32,
     crc: u32,
 }
 
@@ -70,11 +75,28 @@ impl<'g> Record<'g> {
             return None;
         }
         let cost_bytes = if flags & HAS_COST == 0 { 0 } else { 4 };
-        let header_bytes = FLAGS_AT + 1 + length_bytes + cost_bytes;
-        // At most 2^30 and a little: no overflow.
-        let end = header_bytes + key_bytes as u32 + value_bytes as u32;
+        let mut header_bytes = FLAGS_AT + 1 + length_bytes + cost_bytes;
+        let mut value_at = header_bytes + key_bytes as u32;
+        // One test for the annex and for flags that nobody has given a meaning yet: plain records pay no other.
+        if flags > LONG_KEY | HAS_COST {
+            let annex_bytes = annex_length(segment, pin, offset, header_bytes, flags_and_key)?;
+            header_bytes += 4;
+            value_at += 4 + annex_bytes;
+        }
+        // At most 2^30 and a little more than 2^20: no overflow.
+        let end = value_at + value_bytes as u32;
         let covered = memory.bytes(pin, offset + VALUE_LENGTH_AT, end - VALUE_LENGTH_AT)?;
-        Some(Record { segment, pin, location, covered, expiry, header_bytes, key_bytes: key_bytes as u32, crc })
+        Some(Record {
+            segment,
+            pin,
+            location,
+            covered,
+            expiry,
+            header_bytes,
+            key_bytes: key_bytes as u32,
+            value_at,
+            crc,
+        })
     }
 
     /// The key.
@@ -89,7 +111,16 @@ impl<'g> Record<'g> {
     #[must_use]
     #[inline]
     pub fn value(&self) -> &'g [u8] {
-        &self.covered[(self.value_start() - VALUE_LENGTH_AT) as usize..]
+        &self.covered[(self.value_at - VALUE_LENGTH_AT) as usize..]
+    }
+
+    /// The annex, if it was stored with one.
+    #[must_use]
+    #[inline]
+    pub fn annex(&self) -> Option<&'g [u8]> {
+        let start = (self.header_bytes + self.key_bytes - VALUE_LENGTH_AT) as usize;
+        let end = (self.value_at - VALUE_LENGTH_AT) as usize;
+        self.has(HAS_ANNEX).then(|| &self.covered[start..end])
     }
 
     /// When it expires, in Unix milliseconds, as of the lookup.
@@ -104,10 +135,10 @@ impl<'g> Record<'g> {
     /// What it costs to compute the value again, if that is known.
     #[must_use]
     pub fn cost(&self) -> Option<f32> {
-        let flags = self.covered[(FLAGS_AT - VALUE_LENGTH_AT) as usize];
-        let end = (self.header_bytes - VALUE_LENGTH_AT) as usize;
+        let behind = if self.has(HAS_ANNEX) { 4 } else { 0 };
+        let end = (self.header_bytes - behind - VALUE_LENGTH_AT) as usize;
         let bytes = self.covered[..end].last_chunk()?;
-        (flags & HAS_COST != 0).then(|| f32::from_le_bytes(*bytes))
+        self.has(HAS_COST).then(|| f32::from_le_bytes(*bytes))
     }
 
     /// What it takes in its segment, padding included.
@@ -145,7 +176,7 @@ impl<'g> Record<'g> {
     /// The value without a copy, valid beyond the pin: the segment is not written again while it exists, so it should not live long.
     #[must_use]
     pub fn shared_value(&self) -> Bytes {
-        let offset = self.location.offset_bytes() + self.value_start();
+        let offset = self.location.offset_bytes() + self.value_at;
         match Shared::new(self.segment.this(), self.pin, offset, self.value().len() as u32) {
             Some(shared) => Bytes::from_owner(shared),
             // Withdrawn under this pin: the bytes are still there, but cannot be held any longer than it.
@@ -153,9 +184,26 @@ impl<'g> Record<'g> {
         }
     }
 
-    fn value_start(&self) -> u32 {
-        self.header_bytes + self.key_bytes
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.covered[(FLAGS_AT - VALUE_LENGTH_AT) as usize] & flag != 0
     }
+}
+
+/// The annex's length, which begins `at` bytes into a record; `None` if there is a flag without a meaning, or the length is impossible.
+/// Out of line, so that the header of a plain record is read in as few instructions as before there were annexes.
+#[cold]
+#[inline(never)]
+fn annex_length(segment: &Segment, pin: &Pin, offset: u32, at: u32, flags_and_key: u64) -> Option<u32> {
+    if flags_and_key as u8 & !RECORD_FLAGS != 0 {
+        return None;
+    }
+    // It lies in the word of the flags, in the next, or across both: again single words, for `at` comes from the flags alone.
+    let start = at - FLAGS_AT;
+    let next = if start + 4 > 8 { segment.memory().word(pin, offset + FLAGS_AT + 8)? } else { 0 };
+    let words = u128::from(next) << 64 | u128::from(flags_and_key);
+    let annex_bytes = (words >> (8 * start)) as u32;
+    (annex_bytes as usize <= ANNEX_BYTES_MAX).then_some(annex_bytes)
 }
 
 impl std::fmt::Debug for Record<'_> {
@@ -164,6 +212,7 @@ impl std::fmt::Debug for Record<'_> {
             .field("location", &self.location)
             .field("key_bytes", &self.key_bytes)
             .field("value_bytes", &self.value().len())
+            .field("annex_bytes", &self.annex().map(<[u8]>::len))
             .finish_non_exhaustive()
     }
 }
@@ -173,6 +222,7 @@ pub(crate) struct Encoded<'a> {
     header: [u8; RECORD_HEADER_BYTES_MAX as usize],
     header_bytes: u32,
     key: &'a [u8],
+    annex: Option<&'a [u8]>,
     value: &'a [u8],
     expires_at_ms: Option<u64>,
     crc: u32,
@@ -183,7 +233,7 @@ impl<'a> Encoded<'a> {
     /// Computes lengths and CRC, before any lock is taken.
     #[inline]
     pub(crate) fn new(record: &NewRecord<'a>) -> Result<Encoded<'a>, StoreError> {
-        let NewRecord { key, value, expires_at_ms, cost } = *record;
+        let NewRecord { key, value, expires_at_ms, cost, annex } = *record;
         if key.len() > KEY_BYTES_MAX {
             return Err(StoreError::KeyTooLong { bytes: key.len() });
         }
@@ -206,15 +256,30 @@ impl<'a> Encoded<'a> {
             header[start..start + 4].copy_from_slice(&cost.to_le_bytes());
             header_bytes += 4;
         }
+        let mut annex_bytes = 0;
+        if let Some(annex) = annex {
+            if annex.len() > ANNEX_BYTES_MAX {
+                return Err(StoreError::AnnexTooLong { bytes: annex.len() });
+            }
+            annex_bytes = annex.len() as u32;
+            header[16] |= HAS_ANNEX;
+            let start = header_bytes as usize;
+            header[start..start + 4].copy_from_slice(&annex_bytes.to_le_bytes());
+            header_bytes += 4;
+        }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header[12..header_bytes as usize]);
         crc.update(key);
+        if let Some(annex) = annex {
+            crc.update(annex);
+        }
         crc.update(value);
         let crc = crc.finalize();
         header[8..12].copy_from_slice(&crc.to_le_bytes());
-        // At most 2^30 and a little: no overflow.
-        let bytes = (header_bytes + key.len() as u32 + value.len() as u32).next_multiple_of(RECORD_ALIGNMENT);
-        Ok(Encoded { header, header_bytes, key, value, expires_at_ms, crc, bytes })
+        // At most 2^30 and a little more than 2^20: no overflow.
+        let bytes = header_bytes + key.len() as u32 + annex_bytes + value.len() as u32;
+        let bytes = bytes.next_multiple_of(RECORD_ALIGNMENT);
+        Ok(Encoded { header, header_bytes, key, annex, value, expires_at_ms, crc, bytes })
     }
 
     /// What it will take, padding included.
@@ -232,7 +297,11 @@ impl<'a> Encoded<'a> {
         }
         let location = Location::new(writer.segment().id(), writer.tail());
         self.header[..8].copy_from_slice(&expiry_word(location, self.expires_at_ms).to_le_bytes());
-        writer.append(&[&self.header[..self.header_bytes as usize], self.key, self.value])?;
+        let header = &self.header[..self.header_bytes as usize];
+        match self.annex {
+            None => writer.append(&[header, self.key, self.value])?,
+            Some(annex) => writer.append(&[header, self.key, annex, self.value])?,
+        };
         writer.segment().add_live(self.bytes);
         Some(Appended { location, bytes: self.bytes, crc: self.crc })
     }

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_a_store_does_with_a_snapshot_changes_nothing_on_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let record = NewRecord { key: b"k", value: b"value", expires_at_ms: None, cost: None };
+        let record = NewRecord { key: b"k", value: b"value", expires_at_ms: None, cost: None, annex: None };
         let location = {
             let (store, _) = Store::open(Box::new(Directory::open(folder.path()).unwrap()), options()).unwrap();
             let location = store.append(0, &record).unwrap().location;

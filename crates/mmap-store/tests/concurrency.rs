@@ -25,7 +25,7 @@ fn key_of(entry: usize) -> [u8; 8] {
 
 fn put(store: &Store, index: &Index, entry: usize, sequence: u64) {
     let (key, value) = (key_of(entry), value_of(sequence));
-    let record = NewRecord { key: &key, value: &value, expires_at_ms: Some(sequence + 1), cost: None };
+    let record = NewRecord { key: &key, value: &value, expires_at_ms: Some(sequence + 1), cost: None, annex: None };
     let mut slot = index[entry].write().unwrap();
     let appended = store.append(0, &record).unwrap();
     if let Some((old, _)) = slot.replace((appended, sequence)) {

@@ -47,7 +47,7 @@ fn run(store: &Store, seed: u64) -> BTreeMap<Location, Put> {
                 let len = [5, 500, 5_000, 40_000][random.below(4)];
                 let (key, value) = (step.to_le_bytes().to_vec(), random.bytes(len));
                 let expires = Some(step).filter(|ms| ms % 2 == 1);
-                let record = NewRecord { key: &key, value: &value, expires_at_ms: expires, cost: None };
+                let record = NewRecord { key: &key, value: &value, expires_at_ms: expires, cost: None, annex: None };
                 let Ok(appended) = store.append(0, &record) else { break };
                 puts.insert(appended.location, Put { appended, key, value, expires: vec![expires], synced: false });
             }

@@ -20,7 +20,7 @@ type Stored = BTreeMap<Location, Entry>;
 fn sample(folder: &Path) -> (Vec<u8>, Stored) {
     let store = open_directory(folder);
     let mut stored = Stored::new();
-    let record = |key, value, expires_at_ms, cost| NewRecord { key, value, expires_at_ms, cost };
+    let record = |key, value, expires_at_ms, cost| NewRecord { key, value, expires_at_ms, cost, annex: None };
     let shapes = [
         record(b"key", b"value", None, None),
         record(b"k2", b"another value", Some(1_760_000_000_000), Some(0.25)),

@@ -13,11 +13,11 @@ const V1: &[u8] = include_bytes!("golden/v1.seg");
 fn records() -> [NewRecord<'static>; 5] {
     const LONG_KEY: &[u8] = &[b'k'; 256];
     [
-        NewRecord { key: b"key", value: b"value", expires_at_ms: None, cost: None },
-        NewRecord { key: b"expires", value: b"soon", expires_at_ms: Some(1_760_000_000_123), cost: None },
-        NewRecord { key: b"costs", value: &[0xee; 21], expires_at_ms: None, cost: Some(0.125) },
-        NewRecord { key: LONG_KEY, value: b"", expires_at_ms: Some(u64::MAX), cost: Some(1e9) },
-        NewRecord { key: b"", value: b"", expires_at_ms: None, cost: None },
+        NewRecord { key: b"key", value: b"value", expires_at_ms: None, cost: None, annex: None },
+        NewRecord { key: b"expires", value: b"soon", expires_at_ms: Some(1_760_000_000_123), cost: None, annex: None },
+        NewRecord { key: b"costs", value: &[0xee; 21], expires_at_ms: None, cost: Some(0.125), annex: None },
+        NewRecord { key: LONG_KEY, value: b"", expires_at_ms: Some(u64::MAX), cost: Some(1e9), annex: None },
+        NewRecord { key: b"", value: b"", expires_at_ms: None, cost: None, annex: None },
     ]
 }
 

@@ -33,7 +33,7 @@ fn step(store: &Store, model: &mut Model, freed: &mut Vec<u16>, random: &mut Ran
             let value = random.bytes(len);
             let expires_at_ms = Some(random.word() % 1000 + 1).filter(|ms| ms % 2 == 0);
             let cost = Some(random.below(9) as f32).filter(|cost| *cost > 3.0);
-            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost };
+            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex: None };
             match store.append(random.below(2), &record) {
                 Ok(appended) => {
                     if let Some(old) = model.insert(key, Entry { appended, value, expires_at_ms, cost }) {

@@ -37,7 +37,7 @@ proptest! {
     ) {
         on_every_space(|space, it| {
             let store = open(it, options());
-            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost };
+            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex: None };
             let others = [append(&store, b"before", b"1"), store.append(0, &record).unwrap(), append(&store, b"after", b"2")];
             let pin = store.pin();
             let stored = read(&store, &pin, others[1].location);
@@ -208,7 +208,8 @@ fn a_shared_value_outlives_the_store() {
 fn survivors_move_with_their_crc_and_expiry() {
     on_every_space(|_, it| {
         let store = open(it, options());
-        let record = NewRecord { key: &[9; 300], value: b"value", expires_at_ms: Some(5), cost: Some(2.5) };
+        let record =
+            NewRecord { key: &[9; 300], value: b"value", expires_at_ms: Some(5), cost: Some(2.5), annex: None };
         let old = store.append(0, &record).unwrap();
         let mut destination = store.open_destination(0).unwrap();
         let pin = store.pin();
@@ -293,8 +294,7 @@ fn what_was_adopted_is_there_after_opening_again_and_the_rest_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_directory(folder.path());
     let (first, next) = fill(&store);
-    let kept =
-        store.append(0, &NewRecord { key: b"kept", value: b"value", expires_at_ms: Some(9), cost: None }).unwrap();
+    let kept = store.append(0, &NewRecord { expires_at_ms: Some(9), ..plain(b"kept", b"value") }).unwrap();
     store.sync().unwrap();
     drop(store);
 

@@ -269,6 +269,9 @@ impl Shard {
             StoreError::ValueTooLong { bytes } => {
                 WriteError::TooLarge { bytes: bytes as u64, bytes_max: format::VALUE_BYTES_MAX as u64 }
             }
+            StoreError::AnnexTooLong { bytes } => {
+                WriteError::TooLarge { bytes: bytes as u64, bytes_max: format::ANNEX_BYTES_MAX as u64 }
+            }
             StoreError::NoRoom { .. } => WriteError::OutOfMemory,
             StoreError::Io(error) | StoreError::Failed(error) => WriteError::Unavailable(error.to_string()),
         }

@@ -376,7 +376,7 @@ impl<'s> Txn<'s> {
     pub fn put(&mut self, db: u8, key: &[u8], value: &[u8], put: Put) -> Result<(), WriteError> {
         self.shard.writable()?;
         let hash = self.hash_of(key);
-        let record = NewRecord { key, value, expires_at_ms: put.expires_at_ms, cost: put.cost };
+        let record = NewRecord { key, value, expires_at_ms: put.expires_at_ms, cost: put.cost, annex: None };
         let class = self.shard.class_of(put.expires_at_ms, self.now_ms);
         let appended = self.shard.store.append(class, &record).map_err(|error| self.shard.refusal(error))?;
         let (old, _) = self.old(db, hash, key);

@@ -324,7 +324,7 @@ mod tests {
         let options = Options { segment_bytes: 65536, ..Options::default() };
         let (store, damages) = Store::open(Box::new(disk.clone()), options).unwrap();
         assert!(damages.is_empty());
-        let record = NewRecord { key: b"key", value: &[7; 20_000], expires_at_ms: None, cost: None };
+        let record = NewRecord { key: b"key", value: &[7; 20_000], expires_at_ms: None, cost: None, annex: None };
         store.append(0, &record).unwrap();
         store
     }
@@ -361,7 +361,7 @@ mod tests {
         let store = store_with_one_record(&disk);
         let before = disk.content(1);
         assert!(store.sync().is_err());
-        let record = NewRecord { key: b"later", value: &[8; 100], expires_at_ms: None, cost: None };
+        let record = NewRecord { key: b"later", value: &[8; 100], expires_at_ms: None, cost: None, annex: None };
         assert!(store.append(0, &record).is_err(), "a store that failed takes nothing");
         assert_eq!(disk.kill().content(1), before);
     }
@@ -370,7 +370,7 @@ mod tests {
     fn a_full_disk_is_an_error_and_not_a_crash() {
         let disk = SimSegments::with_faults(SegmentFaults { space_bytes: Some(65536), ..SegmentFaults::default() });
         let store = store_with_one_record(&disk);
-        let record = NewRecord { key: b"key", value: &[7; 20_000], expires_at_ms: None, cost: None };
+        let record = NewRecord { key: b"key", value: &[7; 20_000], expires_at_ms: None, cost: None, annex: None };
         store.append(0, &record).unwrap();
         store.append(0, &record).unwrap();
         let error = store.append(0, &record).unwrap_err();

@@ -38,7 +38,7 @@ pub(crate) fn open_directory(path: &Path) -> Store {
 }
 
 pub(crate) fn plain<'a>(key: &'a [u8], value: &'a [u8]) -> NewRecord<'a> {
-    NewRecord { key, value, expires_at_ms: None, cost: None }
+    NewRecord { key, value, expires_at_ms: None, cost: None, annex: None }
 }
 
 pub(crate) fn append(store: &Store, key: &[u8], value: &[u8]) -> Appended {
