@@ -28,6 +28,7 @@ const FLAGS: &[(Flags, &str)] = &[
     (Flags::ALL_KEYS, "locks the whole keyspace"),
     (Flags::MOVABLE_KEYS, "movablekeys"),
     (Flags::NOSCRIPT, "noscript"),
+    (Flags::ALONE, "refused by MULTI"),
 ];
 
 /// Writes the pages.
@@ -124,6 +125,7 @@ fn keys(keys: Keys) -> String {
     match keys {
         Keys::None => String::new(),
         Keys::Custom(_) => "found among the arguments".to_owned(),
+        Keys::Computed(_) => "made from the arguments".to_owned(),
         Keys::Range { first, last, .. } if usize::try_from(last) == Ok(first) => format!("argument {first}"),
         Keys::Range { first, last, step } => {
             let last = if last < 0 { "the last".to_owned() } else { last.to_string() };

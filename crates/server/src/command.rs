@@ -3,6 +3,7 @@
 //! A command never locks, never touches the socket and never asks the clock: dispatch has checked arity, authentication and memory,
 //! locked the stripes of its keys (the transaction in [`Context`]) and will encode the reply and commit.
 
+use crate::job::Job;
 use crate::server::Server;
 use crate::session::Session;
 use std::borrow::Cow;
@@ -74,6 +75,8 @@ impl Flags {
     pub const MOVABLE_KEYS: Flags = Flags(1 << 11);
     /// Not allowed in scripts.
     pub const NOSCRIPT: Flags = Flags(1 << 12);
+    /// Locks entries by itself, so it cannot run among commands whose entries are locked already: refused by MULTI.
+    pub const ALONE: Flags = Flags(1 << 13);
 
     /// Both sets of flags.
     #[must_use]
@@ -104,6 +107,8 @@ pub enum Keys {
     },
     /// A function that finds their positions, or `None` if the arguments are not valid.
     Custom(fn(&[&[u8]]) -> Option<Vec<usize>>),
+    /// They are none of the arguments but made from them; [`Context::computed_keys`] has them, in this order.
+    Computed(fn(&[&[u8]]) -> Vec<Vec<u8>>),
 }
 
 impl Keys {
@@ -121,6 +126,9 @@ pub struct Context<'c, 's> {
     pub txn: &'c mut Txn<'s>,
     /// Now, in Unix milliseconds: the same instant for the whole command, or EXEC.
     pub now_ms: u64,
+    /// The keys of a command whose keys are [`Keys::Computed`]: locked like others.
+    pub computed_keys: &'c [Vec<u8>],
+    pub(crate) job: Option<Job>,
 }
 
 impl fmt::Debug for Context<'_, '_> {
@@ -134,6 +142,13 @@ impl Context<'_, '_> {
     #[must_use]
     pub fn db(&self) -> u8 {
         self.session.db
+    }
+
+    /// Leaves the work to a job, whose reply is the command's.
+    #[must_use]
+    pub fn defer(&mut self, job: Job) -> Reply<'static> {
+        self.job = Some(job);
+        Reply::None
     }
 }
 

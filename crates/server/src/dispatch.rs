@@ -4,8 +4,10 @@
 //! The order of the checks is Redis's, since clients see which error wins.
 
 use crate::command::{Args, CommandError, Context, Flags, Keys};
+use crate::job::{Answer, Job, Task, perform};
 use crate::server::{Attention, Server};
 use crate::session::{Queued, Replies, Session};
+use crate::slowlog::shortened;
 use crate::table::{Command, Handling, table};
 use crate::transaction;
 use std::sync::atomic::Ordering;
@@ -31,12 +33,39 @@ pub enum Outcome {
     },
 }
 
+/// What became of a request of a connection that can wait for it.
+pub(crate) enum Begun {
+    /// All was done that will be done.
+    Finished(Outcome),
+    /// The task is to be done by another thread, and its answer given to [`finish`] before the next request is begun.
+    Deferred(Task, Ticket),
+}
+
+/// What is remembered of a request while its task is done elsewhere.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    command: &'static Command,
+    /// As much of the arguments as SLOWLOG keeps.
+    args: Vec<Vec<u8>>,
+    began_ns: u64,
+}
+
+/// A request whose command is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) command: &'static Command,
+    pub(crate) args: &'a [&'a [u8]],
+    /// See [`Keys::Computed`].
+    pub(crate) computed_keys: &'a [Vec<u8>],
+    pub(crate) now_ms: u64,
+}
+
 /// Executes one request at the present time and appends its reply. A paused request is not executed.
 pub fn dispatch(server: &Server, session: &mut Session, args: &[&[u8]], output: &mut Output) -> Outcome {
     dispatch_at(server, session, args, server.clock.now_ms(), output)
 }
 
-/// [`dispatch`] at a given instant, in Unix milliseconds: a connection asks the clock once per batch.
+/// [`dispatch`] at a given instant, in Unix milliseconds. Whatever takes long is done by this thread, which waits for it.
 pub fn dispatch_at(
     server: &Server,
     session: &mut Session,
@@ -44,30 +73,65 @@ pub fn dispatch_at(
     now_ms: u64,
     output: &mut Output,
 ) -> Outcome {
-    let mark = output.mark();
-    let outcome = execute(server, session, args, now_ms, output);
-    if session.replies != Replies::On && outcome == Outcome::Done {
-        match session.replies {
-            Replies::On => {}
-            Replies::Off => output.truncate_to(mark),
-            Replies::SkipNext => {
-                output.truncate_to(mark);
-                session.replies = Replies::SkipThis;
-            }
-            Replies::SkipThis => {
-                output.truncate_to(mark);
-                session.replies = Replies::On;
-            }
+    match begin_at(server, session, args, now_ms, output) {
+        Begun::Finished(outcome) => outcome,
+        Begun::Deferred(task, ticket) => {
+            finish(server, session, &ticket, perform(server, task), output);
+            Outcome::Done
         }
     }
-    outcome
 }
 
-fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, output: &mut Output) -> Outcome {
-    let Some(name) = args.first() else { return Outcome::Done };
+/// Executes one request, but for what another thread is to do, and appends its reply unless that is still to come. A connection asks the
+/// clock once per batch.
+pub(crate) fn begin_at(
+    server: &Server,
+    session: &mut Session,
+    args: &[&[u8]],
+    now_ms: u64,
+    output: &mut Output,
+) -> Begun {
+    let mark = output.mark();
+    let begun = execute(server, session, args, now_ms, output);
+    if session.replies != Replies::On && matches!(begun, Begun::Finished(Outcome::Done)) {
+        suppress(session, output, mark);
+    }
+    begun
+}
+
+/// Appends the reply of a deferred request.
+pub(crate) fn finish(server: &Server, session: &mut Session, ticket: &Ticket, answer: Answer, output: &mut Output) {
+    let mark = output.mark();
+    let args: Vec<&[u8]> = ticket.args.iter().map(Vec::as_slice).collect();
+    settle(server, session, ticket.command, &args, ticket.began_ns, answer, output);
+    if session.replies != Replies::On {
+        suppress(session, output, mark);
+    }
+}
+
+/// Drops a reply that CLIENT REPLY has told us not to send.
+fn suppress(session: &mut Session, output: &mut Output, mark: Mark) {
+    match session.replies {
+        Replies::On => {}
+        Replies::Off => output.truncate_to(mark),
+        Replies::SkipNext => {
+            output.truncate_to(mark);
+            session.replies = Replies::SkipThis;
+        }
+        Replies::SkipThis => {
+            output.truncate_to(mark);
+            session.replies = Replies::On;
+        }
+    }
+}
+
+const DONE: Begun = Begun::Finished(Outcome::Done);
+
+fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, output: &mut Output) -> Begun {
+    let Some(name) = args.first() else { return DONE };
     let Some(parent) = table().find(name) else {
         refuse(session, None, &unknown_command(args), output);
-        return Outcome::Done;
+        return DONE;
     };
     let mut command = parent;
     if parent.has_children()
@@ -77,7 +141,7 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
             Some(child) => command = child,
             None => {
                 refuse(session, Some(parent), &unknown_subcommand(parent, word), output);
-                return Outcome::Done;
+                return DONE;
             }
         }
     }
@@ -85,21 +149,21 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
     if !command.takes(args.len()) {
         let text = format!("ERR wrong number of arguments for '{}' command", command.spec.name);
         refuse(session, Some(command), text.as_bytes(), output);
-        return Outcome::Done;
+        return DONE;
     }
     if !session.authenticated && !flags.has(Flags::NO_AUTH) {
         refuse(session, Some(command), b"NOAUTH Authentication required.", output);
-        return Outcome::Done;
+        return DONE;
     }
     if let Some(error) = gate(server, flags, args, now_ms) {
         refuse(session, Some(command), error.to_string().as_bytes(), output);
-        return Outcome::Done;
+        return DONE;
     }
     if server.needs_attention() {
         if server.has_attention(Attention::PAUSE)
             && let Some(until_ms) = paused_until(server, session, command, now_ms)
         {
-            return Outcome::Paused { until_ms };
+            return Begun::Finished(Outcome::Paused { until_ms });
         }
         if session.transaction.is_none() || flags.has(Flags::NO_MULTI) {
             show_to_monitors(server, session, command, args);
@@ -108,22 +172,38 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
     if let Some(transaction) = &mut session.transaction
         && !flags.has(Flags::NO_MULTI)
     {
+        if flags.has(Flags::ALONE) {
+            let name = command.spec.name.to_uppercase().replace('|', " ");
+            let text = format!("ERR {name} is not allowed inside MULTI: it locks entries by itself");
+            refuse(session, Some(command), text.as_bytes(), output);
+            return DONE;
+        }
         let args: Vec<Box<[u8]>> = args.iter().map(|arg| Box::from(*arg)).collect();
         transaction.bytes += args.iter().map(|arg| arg.len() + size_of::<Box<[u8]>>()).sum::<usize>();
         transaction.queue.push(Queued { command, args });
         output.encode(&Reply::Simple("QUEUED".into()), session.version);
-        return Outcome::Done;
+        return DONE;
     }
     session.client.command.store(u32::try_from(command.index).unwrap_or(u32::MAX), Ordering::Relaxed);
     if command.handling == Handling::Exec {
         transaction::execute(server, session, command, now_ms, output);
-    } else {
-        let mark = output.mark();
-        let mut txn = with_scope(command, args, |scope| server.shard.begin(scope, now_ms));
-        run(server, session, &mut txn, command, args, now_ms, output);
-        commit(session, txn, mark, output);
+        return DONE;
     }
-    Outcome::Done
+    let mark = output.mark();
+    let computed_keys = computed_keys(command, args);
+    let call = Call { command, args, computed_keys: &computed_keys, now_ms };
+    let mut txn = with_scope(&call, |scope| server.shard.begin(scope, now_ms));
+    let left = run(server, session, &mut txn, &call, output);
+    commit(session, txn, mark, output);
+    let Some((job, began_ns)) = left else { return DONE };
+    match job {
+        Job::Soon(task) => {
+            let answer = perform(server, task);
+            settle(server, session, command, args, began_ns, answer, output);
+            DONE
+        }
+        Job::Apart(task) => Begun::Deferred(task, Ticket { command, args: shortened(args), began_ns }),
+    }
 }
 
 /// Appends what was changed to the log while the locks are held. A change that could not be logged is not acknowledged: the replies since
@@ -154,17 +234,16 @@ pub(crate) fn gate(server: &Server, flags: Flags, args: &[&[u8]], now_ms: u64) -
     server.shard.make_room(incoming_bytes as u64, now_ms).err().map(CommandError::from)
 }
 
-/// Runs one command inside locks that cover its keys, encodes the reply while they are held, and counts.
+/// Runs one command inside locks that cover its keys, encodes the reply while they are held, and counts. If the command leaves a job, that,
+/// and when it began (a stamp in nanoseconds): it is neither answered nor counted yet.
 pub(crate) fn run(
     server: &Server,
     session: &mut Session,
     txn: &mut Txn<'_>,
-    command: &'static Command,
-    args: &[&[u8]],
-    now_ms: u64,
+    call: &Call<'_>,
     output: &mut Output,
-) {
-    let spec = command.spec;
+) -> Option<(Job, u64)> {
+    let Call { command, args, computed_keys, now_ms } = *call;
     session.tick = session.tick.wrapping_add(1);
     let weight = timing_weight(server, session.tick, command, args);
     let began_ns = if weight == 0 { 0 } else { server.clock.stamp_ns() };
@@ -176,8 +255,8 @@ pub(crate) fn run(
         if session.no_touch {
             txn.set_touch(false);
         }
-        let mut context = Context { server, session, txn, now_ms };
-        match (spec.run)(Args::new(args, command.words), &mut context) {
+        let mut context = Context { server, session, txn, now_ms, computed_keys, job: None };
+        let failed = match (command.spec.run)(Args::new(args, command.words), &mut context) {
             Ok(reply) => {
                 output.encode(&reply, version);
                 matches!(reply, Reply::Error(_))
@@ -185,21 +264,45 @@ pub(crate) fn run(
             Err(error) => {
                 let text = error.to_string();
                 append_error(output, text.as_bytes());
-                session.client.worker.errors.count(&text);
+                context.session.client.worker.errors.count(&text);
                 true
             }
+        };
+        if let Some(job) = context.job.take() {
+            return Some((job, if weight == 0 { server.clock.stamp_ns() } else { began_ns }));
         }
+        failed
     };
-    let worker = &session.client.worker;
-    let counters = &worker.commands[command.index];
+    let elapsed_ns = if weight == 0 { 0 } else { server.clock.stamp_ns().saturating_sub(began_ns) };
+    count(server, session, call, failed, weight, elapsed_ns);
+    None
+}
+
+/// Encodes what a job has answered, and counts the command that left it.
+fn settle(
+    server: &Server,
+    session: &mut Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    began_ns: u64,
+    answer: Answer,
+    output: &mut Output,
+) {
+    session.logged = answer.logged.or(session.logged);
+    let failed = encode(answer.result, session, output);
+    let call = Call { command, args, computed_keys: &[], now_ms: server.clock.now_ms() };
+    count(server, session, &call, failed, 1, server.clock.stamp_ns().saturating_sub(began_ns));
+}
+
+fn count(server: &Server, session: &Session, call: &Call<'_>, failed: bool, weight: u64, elapsed_ns: u64) {
+    let counters = &session.client.worker.commands[call.command.index];
     counters.calls.add(1);
     if failed {
         counters.failed.add(1);
     }
     if weight != 0 {
-        let elapsed_ns = server.clock.stamp_ns().saturating_sub(began_ns);
         counters.took(elapsed_ns, weight);
-        note_if_slow(server, session, command, args, now_ms, elapsed_ns);
+        note_if_slow(server, session, call.command, call.args, call.now_ms, elapsed_ns);
     }
 }
 
@@ -207,7 +310,7 @@ fn encode(result: Result<Reply<'_>, CommandError>, session: &Session, output: &m
     match result {
         Ok(reply) => {
             output.encode(&reply, session.version);
-            false
+            matches!(reply, Reply::Error(_))
         }
         Err(error) => {
             let text = error.to_string();
@@ -218,8 +321,17 @@ fn encode(result: Result<Reply<'_>, CommandError>, session: &Session, output: &m
     }
 }
 
+/// The keys that a command makes from its arguments; of most commands none.
+pub(crate) fn computed_keys(command: &Command, args: &[&[u8]]) -> Vec<Vec<u8>> {
+    match command.spec.keys {
+        Keys::Computed(compute) => compute(args),
+        Keys::None | Keys::Range { .. } | Keys::Custom(_) => Vec::new(),
+    }
+}
+
 /// Calls `work` with the locks that the command needs for these arguments.
-fn with_scope<R>(command: &Command, args: &[&[u8]], work: impl FnOnce(Scope<'_>) -> R) -> R {
+fn with_scope<R>(call: &Call<'_>, work: impl FnOnce(Scope<'_>) -> R) -> R {
+    let Call { command, args, .. } = call;
     let spec = command.spec;
     if spec.flags.has(Flags::ALL_KEYS) {
         return work(Scope::All);
@@ -243,13 +355,17 @@ fn with_scope<R>(command: &Command, args: &[&[u8]], work: impl FnOnce(Scope<'_>)
             collect_keys(command, args, &mut keys);
             work(if keys.is_empty() { Scope::Nothing } else { Scope::Keys(&keys) })
         }
+        Keys::Computed(_) => {
+            let keys: Vec<&[u8]> = call.computed_keys.iter().map(Vec::as_slice).collect();
+            work(Scope::Keys(&keys))
+        }
     }
 }
 
 /// Appends the keys among the arguments of a command.
 pub(crate) fn collect_keys<'a>(command: &Command, args: &[&'a [u8]], keys: &mut Vec<&'a [u8]>) {
     match command.spec.keys {
-        Keys::None => {}
+        Keys::None | Keys::Computed(_) => {}
         Keys::Range { first, last, step } => {
             let end = range_end(last, args.len());
             keys.extend(args.get(first..end).unwrap_or_default().iter().step_by(step.max(1)));

@@ -1,6 +1,7 @@
 //! The server of Sutra Cache: connections, command table, configuration. Alone knows the wire.
 #![forbid(unsafe_code)]
 
+pub mod background;
 pub mod cli;
 pub mod clients;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod digest;
 pub mod dispatch;
 pub mod glob;
+pub mod job;
 pub mod latency;
 pub mod logging;
 pub mod net;

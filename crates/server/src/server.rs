@@ -1,5 +1,6 @@
 //! The process: what all connections share.
 
+use crate::background::Background;
 use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
@@ -34,6 +35,8 @@ pub struct Server {
     pub(crate) pause: Pause,
     /// Who waits for the log to be durable.
     pub commit: GroupCommit,
+    /// Threads for what takes long.
+    pub background: Background,
     /// When the process began to serve, in Unix milliseconds.
     pub started_ms: u64,
     /// Clients closed to save memory.
@@ -111,6 +114,7 @@ impl Server {
             gate: Gate::default(),
             pause: Pause::default(),
             commit: GroupCommit::default(),
+            background: Background::default(),
             clients_evicted: AtomicU64::new(0),
             latency: LatencyMonitor::default(),
             trends: Trends::default(),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub port: u16,
     /// `io-threads`: threads that serve connections, each with its own listener; 0: one per core.
     pub io_threads: usize,
+    /// `background-threads`: threads for what takes long; 0: one per core.
+    pub background_threads: usize,
     /// `tcp-backlog`: connections the system may hold that are not yet accepted, for each listener.
     pub tcp_backlog: u32,
     /// `maxclients`.
@@ -109,6 +111,7 @@ impl Default for Settings {
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             port: 50051,
             io_threads: 0,
+            background_threads: 0,
             tcp_backlog: 511,
             maxclients: AtomicU32::new(10_000),
             timeout_s: AtomicU64::new(0),
@@ -159,6 +162,15 @@ impl Settings {
             max_memory_bytes: self.memory_bytes_max.load(Ordering::Relaxed),
             max_entries: self.entries_max.load(Ordering::Relaxed),
             policy: *self.policy.read().unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
+    }
+
+    /// How many threads do what takes long.
+    #[must_use]
+    pub fn background_threads(&self) -> usize {
+        match self.background_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
         }
     }
 

@@ -116,7 +116,8 @@ impl ErrorCounts {
     }
 }
 
-fn shortened(args: &[&[u8]]) -> Vec<Vec<u8>> {
+/// As much of a request as is kept of it.
+pub(crate) fn shortened(args: &[&[u8]]) -> Vec<Vec<u8>> {
     let kept = if args.len() > SLOW_ARGUMENTS_MAX { SLOW_ARGUMENTS_MAX - 1 } else { args.len() };
     let mut short: Vec<Vec<u8>> = args
         .iter()

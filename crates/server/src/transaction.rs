@@ -1,7 +1,7 @@
 //! EXEC: locks the keys of all queued commands at once and runs them at one instant.
 
 use crate::command::Flags;
-use crate::dispatch::{append_error, collect_keys, commit, gate, refuse, run, show_to_monitors};
+use crate::dispatch::{Call, append_error, collect_keys, commit, computed_keys, gate, refuse, run, show_to_monitors};
 use crate::server::Server;
 use crate::session::{Session, Transaction, Watches};
 use crate::table::Command;
@@ -36,7 +36,9 @@ pub(crate) fn execute(
     let watches = session.watches.take();
     let requests: Vec<Vec<&[u8]>> =
         transaction.queue.iter().map(|queued| queued.args.iter().map(|arg| &**arg).collect()).collect();
-    let mut keys = Vec::new();
+    let computed: Vec<Vec<Vec<u8>>> =
+        transaction.queue.iter().zip(&requests).map(|(queued, args)| computed_keys(queued.command, args)).collect();
+    let mut keys: Vec<&[u8]> = computed.iter().flatten().map(Vec::as_slice).collect();
     for (queued, args) in transaction.queue.iter().zip(&requests) {
         collect_keys(queued.command, args, &mut keys);
     }
@@ -57,10 +59,19 @@ pub(crate) fn execute(
     }
     let mark = output.mark();
     output.begin_array(requests.len());
-    for (queued, args) in transaction.queue.iter().zip(&requests) {
+    for ((queued, args), computed_keys) in transaction.queue.iter().zip(&requests).zip(&computed) {
         session.client.command.store(u32::try_from(queued.command.index).unwrap_or(u32::MAX), Ordering::Relaxed);
         show_to_monitors(server, session, queued.command, args);
-        run(server, session, &mut txn, queued.command, args, now_ms, output);
+        let call = Call { command: queued.command, args, computed_keys, now_ms };
+        if run(server, session, &mut txn, &call, output).is_some() {
+            // Entries are locked: nothing that locks or waits may be done before they are not.
+            answer_error(
+                session,
+                queued.command,
+                "ERR inside MULTI no embedder can be waited for: give a vector",
+                output,
+            );
+        }
     }
     commit(session, txn, mark, output);
 }

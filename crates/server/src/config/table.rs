@@ -48,6 +48,13 @@ pub static SETTINGS: &[Setting] = &[
     })
     .variables(&["IO_THREADS"])
     .doc("Threads that serve connections; 0: one for each core."),
+    start("background-threads", Kind::Integer { min: 0, max: 1024 }, "0", |s| s.background_threads.to_string(), |s, v| {
+        s.background_threads = number(v);
+    })
+    .doc(
+        "Threads for what would keep a connection's thread from its other clients (long scans of vectors, invalidations, calls of an \
+         embedder); 0: one for each core.",
+    ),
     live("protected-mode", Kind::YesNo, "yes", |s| yes_no(s.protected_mode.load(Relaxed)), |s, v| {
         s.protected_mode.store(v == "yes", Relaxed);
     })

@@ -8,7 +8,8 @@ use super::http::{self, Http};
 use super::input::Input;
 use super::pool::{Kit, return_kit, take_kit};
 use crate::clients::{Client, Signal};
-use crate::dispatch::{Outcome, append_error, dispatch_at};
+use crate::dispatch::{Begun, Outcome, Ticket, append_error, begin_at, finish};
+use crate::job::Answer;
 use crate::server::{Attention, Server};
 use crate::session::Session;
 use std::io::IoSlice;
@@ -21,6 +22,7 @@ use sutra_protocol::{Decoder, Limits};
 use sutra_shard::Lsn;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// How many requests are looked at ahead of their execution.
 const LOOKAHEAD_COMMANDS: usize = 16;
@@ -45,6 +47,8 @@ pub(super) struct Connection {
     kit: Option<Box<Kit>>,
     /// What goes on without another read.
     state: State,
+    /// The request that a background thread works on; nothing goes on before its answer.
+    deferred: Option<(Ticket, oneshot::Receiver<Answer>)>,
     is_known_to_waker: bool,
 }
 
@@ -62,6 +66,8 @@ enum State {
 enum Event {
     /// There is something to execute.
     Input,
+    /// The deferred request is answered; `None`: it never will be, since the background threads have ended.
+    Answer(Ticket, Option<Answer>),
     /// Somebody pushed something.
     Mail,
     /// The peer or the server ends it.
@@ -79,6 +85,7 @@ impl Connection {
             input: Input::default(),
             kit: None,
             state: State::Waiting,
+            deferred: None,
             is_known_to_waker: false,
         }
     }
@@ -89,6 +96,8 @@ impl Connection {
             let mut leaves_more = false;
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Input => leaves_more = self.execute(),
+                Event::Answer(ticket, Some(answer)) => self.finish(&ticket, answer),
+                Event::Answer(_, None) => return,
                 Event::Mail => self.take_mail(),
                 Event::End => return,
             }
@@ -120,12 +129,22 @@ impl Connection {
             self.is_known_to_waker = true;
         }
         if client.is_any_signalled() {
-            if client.is_signalled(Signal::KILL) || client.is_signalled(Signal::STOP) {
+            // A stop lets a request that was begun be finished.
+            if client.is_signalled(Signal::KILL) || (client.is_signalled(Signal::STOP) && self.deferred.is_none()) {
                 return Poll::Ready(Event::End);
             }
             if client.is_signalled(Signal::MAIL) {
                 return Poll::Ready(Event::Mail);
             }
+        }
+        if let Some((ticket, mut answer)) = self.deferred.take() {
+            return match Pin::new(&mut answer).poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Event::Answer(ticket, answer.ok())),
+                Poll::Pending => {
+                    self.deferred = Some((ticket, answer));
+                    Poll::Pending
+                }
+            };
         }
         match self.state {
             State::Busy => return Poll::Ready(Event::Input),
@@ -203,11 +222,16 @@ impl Connection {
                 answer_http(http, session, output);
                 break;
             }
-            match dispatch_at(server, session, args, now_ms, output) {
-                Outcome::Done => {}
-                Outcome::Paused { .. } => {
+            match begin_at(server, session, args, now_ms, output) {
+                Begun::Finished(Outcome::Done) => {}
+                Begun::Finished(Outcome::Paused { .. }) => {
                     self.state = State::Paused;
                     break;
+                }
+                Begun::Deferred(task, ticket) => {
+                    let (sender, receiver) = oneshot::channel();
+                    server.background.submit(task, sender);
+                    self.deferred = Some((ticket, receiver));
                 }
             }
             input.consume(consumed);
@@ -215,7 +239,7 @@ impl Connection {
             if session.close {
                 break;
             }
-            if commands >= TURN_COMMANDS_MAX || output.len_bytes() >= TURN_REPLY_BYTES_MAX {
+            if self.deferred.is_some() || commands >= TURN_COMMANDS_MAX || output.len_bytes() >= TURN_REPLY_BYTES_MAX {
                 self.state = if input.is_empty() { State::Waiting } else { State::Busy };
                 break;
             }
@@ -225,6 +249,14 @@ impl Connection {
             input.settle();
         }
         was_full || self.state == State::Busy
+    }
+
+    /// Answers the deferred request.
+    fn finish(&mut self, ticket: &Ticket, answer: Answer) {
+        let Connection { server, session, kit, .. } = self;
+        finish(server, session, ticket, answer, &mut kit.get_or_insert_with(take_kit).output);
+        // Waiting for an answer is no idleness.
+        session.publish(server.clock.now_ms());
     }
 
     /// Puts what was pushed between two replies.

@@ -29,6 +29,7 @@ pub struct Handle {
     server: Arc<Server>,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
     housekeeper: Option<JoinHandle<()>>,
     committer: Option<JoinHandle<()>>,
 }
@@ -70,6 +71,12 @@ impl Handle {
                 tracing::error!("a thread that serves connections has panicked");
             }
         }
+        self.server.background.stop();
+        for thread in self.background.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread for long work has panicked");
+            }
+        }
         if let Some(housekeeper) = self.housekeeper.take() {
             housekeeper.thread().unpark();
             drop(housekeeper.join());
@@ -105,7 +112,8 @@ pub fn serve(server: Server) -> io::Result<Handle> {
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
     }
-    let mut handle = Handle { server, addresses, threads: Vec::new(), housekeeper: None, committer: None };
+    let mut handle =
+        Handle { server, addresses, threads: Vec::new(), background: Vec::new(), housekeeper: None, committer: None };
     for (number, sockets) in listeners.into_iter().enumerate() {
         let server = Arc::clone(&handle.server);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -115,6 +123,11 @@ pub fn serve(server: Server) -> io::Result<Handle> {
         };
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         handle.threads.push(thread.spawn(move || runtime.block_on(work(server, number, listeners)))?);
+    }
+    for number in 0..handle.server.settings.background_threads() {
+        let server = Arc::clone(&handle.server);
+        let thread = std::thread::Builder::new().name(format!("background-{number}"));
+        handle.background.push(thread.spawn(move || server.background.run(&server))?);
     }
     let server = Arc::clone(&handle.server);
     let thread = std::thread::Builder::new().name("housekeeper".to_owned());

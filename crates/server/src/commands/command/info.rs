@@ -22,7 +22,7 @@ fn describe(command: &Command) -> Reply<'static> {
     let spec = command.spec;
     let (first, last, step) = match spec.keys {
         Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
-        Keys::None | Keys::Custom(_) => (0, 0, 0),
+        Keys::None | Keys::Custom(_) | Keys::Computed(_) => (0, 0, 0),
     };
     Reply::Array(vec![
         Reply::Bulk(spec.name.as_bytes()),
@@ -56,7 +56,7 @@ fn flag_names(spec: &Spec) -> Vec<&'static str> {
         ("skip_slowlog", has(Flags::SKIP_SLOWLOG)),
         ("fast", has(Flags::FAST)),
         ("no_auth", has(Flags::NO_AUTH)),
-        ("no_multi", has(Flags::NO_MULTI) && !opens),
+        ("no_multi", (has(Flags::NO_MULTI) && !opens) || has(Flags::ALONE)),
         ("movablekeys", has(Flags::MOVABLE_KEYS)),
         ("allow_busy", opens && spec.name != "exec"),
     ]
@@ -113,7 +113,7 @@ fn key_spec(spec: &Spec) -> Option<Reply<'static>> {
         Reply::Map(pairs.into_iter().map(|(key, value)| (Reply::Bulk(key.as_bytes()), value)).collect())
     };
     let (begin, find) = match spec.keys {
-        Keys::None => return None,
+        Keys::None | Keys::Computed(_) => return None,
         Keys::Custom(_) => {
             let unknown = || map(vec![("type", Reply::Bulk(b"unknown")), ("spec", Reply::Map(Vec::new()))]);
             (unknown(), unknown())

@@ -36,7 +36,7 @@ pub(super) fn access(spec: &Spec) -> &'static [&'static str] {
 
 fn find<'t>(request: &[&'t [u8]]) -> Result<(&'static Spec, Vec<&'t [u8]>), CommandError> {
     let command = table().find_request(request).ok_or(CommandError::text("ERR Invalid command specified"))?;
-    if matches!(command.spec.keys, Keys::None) {
+    if matches!(command.spec.keys, Keys::None | Keys::Computed(_)) {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !command.takes(request.len()) {
