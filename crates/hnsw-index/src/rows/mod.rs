@@ -1,0 +1,184 @@
+//! Rows of codes, in blocks that readers and writers share.
+
+mod block;
+mod candidate;
+mod codes;
+mod filter;
+mod free;
+mod layout;
+mod list;
+mod page;
+mod region;
+mod scan;
+mod side;
+mod top;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use candidate::{Candidate, Hit};
+pub use codes::Codes;
+pub use filter::Filter;
+pub use side::Side;
+
+use crate::encoded::Encoded;
+use crate::error::RowsError;
+use block::Block;
+use free::Free;
+use layout::{BLOCK_ROWS, Layout};
+use list::BlockList;
+
+/// Codes of vectors of one dimension, each with what its owner wants to know when a scan finds it.
+///
+/// Every method may be called from any thread at any time. A change is seen whole or not at all.
+/// Dimension 0 means that there are no vectors: a row is only its [`Side`].
+#[derive(Debug)]
+pub struct Rows {
+    layout: Layout,
+    blocks: BlockList,
+    free: Mutex<Free>,
+    live: AtomicU64,
+}
+
+impl Rows {
+    /// No rows yet.
+    ///
+    /// # Panics
+    /// If the dimension is above [`crate::DIMENSIONS_MAX`].
+    #[must_use]
+    pub fn new(dimension: usize) -> Rows {
+        let layout = Layout::new(dimension);
+        Rows { layout, blocks: BlockList::new(), free: Mutex::default(), live: AtomicU64::new(0) }
+    }
+
+    /// How many dimensions the vectors have.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.layout.dimension
+    }
+
+    /// Stores a row at the lowest number that is free.
+    ///
+    /// # Errors
+    /// If the codes are of another dimension, or there is no room.
+    pub fn insert(&self, encoded: Option<&Encoded>, side: Side) -> Result<u32, RowsError> {
+        self.check(encoded)?;
+        let row = {
+            let mut free = self.free();
+            let row = free.lowest().ok_or(RowsError::Full)?;
+            if self.blocks.get(block_of(row)).is_none() {
+                self.blocks.push(Block::new(self.layout)?);
+            }
+            free.take(row);
+            row
+        };
+        let block = self.blocks.get(block_of(row)).expect("made above if it was missing");
+        block.reset_hits(within(row));
+        block.write().set(within(row), encoded, side);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(row)
+    }
+
+    /// Puts another vector and side in the place of a row: a reader sees all of the old or all of the new. `false` if the row is not live.
+    ///
+    /// # Errors
+    /// If the codes are of another dimension.
+    pub fn replace(&self, row: u32, encoded: Option<&Encoded>, side: Side) -> Result<bool, RowsError> {
+        self.check(encoded)?;
+        let Some(block) = self.blocks.get(block_of(row)) else { return Ok(false) };
+        let mut page = block.write();
+        let live = page.is_live(within(row));
+        if live {
+            page.set(within(row), encoded, side);
+        }
+        Ok(live)
+    }
+
+    /// Changes a row's side under its lock: the closure is short and takes no other lock. `false` if the row is not live.
+    pub fn update_side(&self, row: u32, change: impl FnOnce(&mut Side)) -> bool {
+        let Some(block) = self.blocks.get(block_of(row)) else { return false };
+        let mut page = block.write();
+        let live = page.is_live(within(row));
+        if live {
+            let mut side = page.side(within(row));
+            change(&mut side);
+            page.set_side(within(row), side);
+        }
+        live
+    }
+
+    /// Frees a row; what its side was, if it was live.
+    pub fn remove(&self, row: u32) -> Option<Side> {
+        let block = self.blocks.get(block_of(row))?;
+        let side = block.write().clear(within(row))?;
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.free().give_back(row);
+        Some(side)
+    }
+
+    /// A row's side, if it is live.
+    #[must_use]
+    pub fn side(&self, row: u32) -> Option<Side> {
+        let page = self.blocks.get(block_of(row))?.read();
+        page.is_live(within(row)).then(|| page.side(within(row)))
+    }
+
+    /// Counts a hit of a row. Nothing happens if there is no such row.
+    pub fn count_hit(&self, row: u32) {
+        if let Some(block) = self.blocks.get(block_of(row)) {
+            block.count_hit(within(row));
+        }
+    }
+
+    /// How many hits were counted since the row was inserted.
+    #[must_use]
+    pub fn hits(&self, row: u32) -> u32 {
+        self.blocks.get(block_of(row)).map_or(0, |block| block.hits(within(row)))
+    }
+
+    /// How many rows are live.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether no row is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For how many rows there are blocks.
+    #[must_use]
+    pub fn capacity_rows(&self) -> u64 {
+        (self.blocks.len() * BLOCK_ROWS) as u64
+    }
+
+    /// Bytes of memory that rows have ever touched: a block's pages come into being when its rows are used, the lowest first.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let free = self.free();
+        u64::from(free.used()) * self.layout.row_bytes() as u64 + free.memory_bytes()
+    }
+
+    fn check(&self, encoded: Option<&Encoded>) -> Result<(), RowsError> {
+        let (got, expected) = (encoded.map_or(0, Encoded::dimension), self.layout.dimension);
+        if got == expected { Ok(()) } else { Err(RowsError::WrongDimension { got, expected }) }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn block_of(row: u32) -> usize {
+    row as usize / BLOCK_ROWS
+}
+
+fn within(row: u32) -> usize {
+    row as usize % BLOCK_ROWS
+}
+
+fn row_number(block: usize, within: usize) -> u32 {
+    u32::try_from(block * BLOCK_ROWS + within).expect("blocks hold no more rows than a u32 can number")
+}
