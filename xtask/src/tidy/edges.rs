@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sutra-mmap-store", &[]),
     ("sutra-hnsw-index", &[]),
     ("sutra-embed", &[]),
+    ("sutra-guard", &[]),
     ("sutra-shard", &["sutra-wal", "sutra-mmap-store", "sutra-hnsw-index", "sutra-eviction", "sutra-embed"]),
     // Of eviction only the names of the policies, which are part of the shard's options.
     ("sutra-cache", &["sutra-shard", "sutra-protocol", "sutra-eviction"]),
