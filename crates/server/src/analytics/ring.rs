@@ -127,6 +127,12 @@ impl Entry {
         &self.text[..usize::from(self.text_bytes)]
     }
 
+    /// Whether it is a read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.kind.is_read()
+    }
+
     /// Whether it is a read that found something.
     #[must_use]
     pub fn is_hit(&self) -> bool {
@@ -138,7 +144,9 @@ impl Entry {
 #[must_use]
 pub fn tag_hash(tag: &[u8]) -> u64 {
     // FNV-1a: tags are short, and a collision in 64 bits within one ring does not happen.
-    let hash = tag.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = tag
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     hash.max(1)
 }
 
@@ -304,6 +312,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Nothing.
+    pub const EMPTY: Snapshot = Snapshot { chunks: Vec::new(), complete_since_ms: 0 };
+
     /// The entries since then, each thread's in its order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         let since_ms = self.complete_since_ms;

@@ -19,10 +19,14 @@ pub struct Totals {
     pub evictions: u64,
     /// Entries expired.
     pub expirations: u64,
-    /// Keys found by Redis's commands.
-    pub plain_hits: u64,
-    /// Keys not found by Redis's commands.
-    pub plain_misses: u64,
+    /// Keys found, by whatever command.
+    pub keyspace_hits: u64,
+    /// Keys not found.
+    pub keyspace_misses: u64,
+    /// Of the keys found, those by native commands, which the ring knows one by one.
+    pub native_hits: u64,
+    /// Of the keys not found, those by native commands.
+    pub native_misses: u64,
     /// Commands executed.
     pub calls: u64,
     /// How long they took together, as far as they were timed.
@@ -151,11 +155,20 @@ impl Totals {
         Totals {
             evictions: with(self.evictions, other.evictions),
             expirations: with(self.expirations, other.expirations),
-            plain_hits: with(self.plain_hits, other.plain_hits),
-            plain_misses: with(self.plain_misses, other.plain_misses),
+            keyspace_hits: with(self.keyspace_hits, other.keyspace_hits),
+            keyspace_misses: with(self.keyspace_misses, other.keyspace_misses),
+            native_hits: with(self.native_hits, other.native_hits),
+            native_misses: with(self.native_misses, other.native_misses),
             calls: with(self.calls, other.calls),
             nanoseconds: with(self.nanoseconds, other.nanoseconds),
         }
+    }
+
+    /// Keys found and not found by Redis's commands alone.
+    #[must_use]
+    pub fn plain_reads(self) -> (u64, u64) {
+        let misses = self.keyspace_misses.saturating_sub(self.native_misses);
+        (self.keyspace_hits.saturating_sub(self.native_hits), misses)
     }
 
     fn plus(self, other: Totals) -> Totals {
