@@ -20,60 +20,55 @@ const SHARE: f64 = 1e-12;
 /// The units of alpha and beta.
 pub(crate) const UNIT: f64 = 65536.0;
 
-/// A similarity to be reached, as a threshold for the cosine of a row of known length.
+/// A similarity to be reached, as a threshold for the cosine of a row of length `n`: `rising · n + falling / n + constant`. Whatever rounding
+/// may add is in the coefficients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Threshold {
-    metric: Metric,
-    /// The least cosine, inner product, or the negated largest distance, lowered by what rounding may add.
-    least: f64,
-    /// The query's length.
-    norm: f64,
+    pub(crate) rising: f64,
+    pub(crate) falling: f64,
+    pub(crate) constant: f64,
 }
 
 impl Threshold {
     /// `min` is compared with a similarity that was rounded to `f32`, so a little less than `min` may meet it.
     pub(crate) fn new(query: &Query, min: f32) -> Threshold {
-        let metric = query.metric();
         // A similarity beyond what `f32` can say is rounded to infinity, and meets it.
         let min = f64::from(min.min(f32::MAX));
         let rounding = min.abs() * f64::from(f32::EPSILON) + f64::from(f32::from_bits(1));
-        let least = match metric {
-            Metric::Cosine | Metric::InnerProduct => min - rounding,
+        let norm = query.norm();
+        match query.metric() {
+            Metric::Cosine => Threshold { rising: 0.0, falling: 0.0, constant: min - rounding - SLACK },
+            // q·x >= m is cos >= (m / |q|) / |x|.
+            Metric::InnerProduct => {
+                let falling = (min - rounding) / norm;
+                Threshold { rising: 0.0, falling: falling - falling.abs() * SHARE, constant: -SLACK }
+            }
+            // |q - x| <= r is cos >= (|q|² + |x|² - r²) / 2|q||x|.
             Metric::Euclidean => {
                 let distance = 1.0 - min;
-                -(distance + rounding + (1.0 + distance.abs()) * SHARE)
+                let reach = distance + rounding + (1.0 + distance.abs()) * SHARE;
+                if reach < 0.0 {
+                    return Threshold { rising: 0.0, falling: 0.0, constant: f64::INFINITY };
+                }
+                let (square, reach) = (norm * norm, reach * reach);
+                Threshold {
+                    rising: (1.0 - SHARE) / (2.0 * norm),
+                    falling: (square - reach - (square + reach) * SHARE) / (2.0 * norm),
+                    constant: -SLACK,
+                }
             }
-        };
-        Threshold { metric, least, norm: query.norm() }
+        }
     }
 
     /// The threshold of the cosine where it is the same for every row.
     pub(crate) fn of_all_rows(&self) -> Option<f64> {
-        match self.metric {
-            Metric::Cosine => Some(self.least - SLACK),
-            Metric::InnerProduct | Metric::Euclidean => None,
-        }
+        (self.rising == 0.0 && self.falling == 0.0).then_some(self.constant)
     }
 
     /// The least cosine at which a row of this length may reach the similarity; above 1 if it cannot.
+    #[inline(always)]
     pub(crate) fn cosine(&self, norm: f64) -> f64 {
-        let both = self.norm * norm;
-        match self.metric {
-            Metric::Cosine => self.least - SLACK,
-            // |q||x| is exact to a few units of the last place, and a threshold far above 1 stays far above.
-            Metric::InnerProduct => {
-                let cosine = self.least / both;
-                cosine - cosine.abs() * SHARE - SLACK
-            }
-            Metric::Euclidean => {
-                if self.least > 0.0 {
-                    return f64::INFINITY;
-                }
-                let (squares, reach) = (self.norm * self.norm + norm * norm, self.least * self.least);
-                // A threshold of -∞ makes this -∞, never NaN: the squares are finite.
-                (squares - reach - (squares + reach) * SHARE) / (2.0 * both) - SLACK
-            }
-        }
+        self.rising * norm + self.falling / norm + self.constant
     }
 }
 
@@ -122,22 +117,29 @@ pub(crate) fn angle(alpha: f64) -> (u16, u16) {
     (low as u16, ((sine + SLACK) * UNIT).ceil().clamp(0.0, UNIT - 1.0) as u16)
 }
 
-/// Where a row's sum of table entries must reach for its cosine to be `cosine` or more. `step` is the value of one unit of the sum, `floor`
-/// the value of a sum of zero, `error` what the sum may be off by, in values.
-pub(crate) fn line(cosine: f64, step: f64, floor: f64, error: f64) -> Line {
-    // Beyond the right angle the bound fails where A + T exceeds π. Such thresholds rule out next to nothing anyway.
-    if cosine <= 0.0 {
-        return Line { alpha: 0.0, beta: 0.0, constant: f32::NEG_INFINITY };
+/// How a row's sum of table entries tells its `q·b`: it is `sum · step + floor`, but for `error`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gauge {
+    pub(crate) step: f64,
+    pub(crate) floor: f64,
+    pub(crate) error: f64,
+}
+
+impl Gauge {
+    /// Where a row's sum must reach for its cosine to be `cosine` or more.
+    #[inline(always)]
+    pub(crate) fn line(&self, cosine: f64) -> Line {
+        let within = cosine.clamp(0.0, 1.0);
+        let sine = ((1.0 - within) * (1.0 + within)).sqrt();
+        let (alpha, beta, constant) = (within / self.step, sine / self.step, -(self.floor + self.error) / self.step);
+        // The kernels compute in f32, with a fused addition or without.
+        let rounding = (alpha + beta + constant.abs()) * 1e-6 + 0.01;
+        let constant = (constant - rounding) as f32;
+        // Beyond the right angle the bound fails where A + T exceeds π. Such thresholds rule out next to nothing anyway.
+        let constant = if cosine <= 0.0 { f32::NEG_INFINITY } else { constant };
+        let constant = if cosine > 1.0 + SLACK { f32::INFINITY } else { constant };
+        Line { alpha: (alpha / UNIT) as f32, beta: (beta / UNIT) as f32, constant }
     }
-    if cosine > 1.0 + SLACK {
-        return Line { alpha: 0.0, beta: 0.0, constant: f32::INFINITY };
-    }
-    let cosine = cosine.min(1.0);
-    let sine = ((1.0 - cosine) * (1.0 + cosine)).sqrt();
-    let (alpha, beta, constant) = (cosine / step, sine / step, -(floor + error) / step);
-    // The kernels compute in f32, with a fused addition or without.
-    let rounding = (alpha + beta + constant.abs()) * 1e-6 + 0.01;
-    Line { alpha: (alpha / UNIT) as f32, beta: (beta / UNIT) as f32, constant: (constant - rounding) as f32 }
 }
 
 /// The nearest `f32` that is not below.

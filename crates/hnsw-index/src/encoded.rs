@@ -42,15 +42,13 @@ impl Encoded {
     }
 
     pub(crate) fn with(kernels: &Kernels, bytes: &[u8], dimension: usize) -> Result<Encoded, VectorError> {
-        let norm = norm(kernels, bytes, dimension)?;
+        let unit = Unit::of(kernels, bytes, dimension)?;
         let code_bytes = code_bytes(dimension);
         let mut encoded = vec![0; code_bytes + bit_bytes(dimension)].into_boxed_slice();
         let (codes, bits) = encoded.split_at_mut(code_bytes);
-        let quantized = (kernels.quantize)(bytes, 1.0 / norm, as_signed_mut(codes), bits);
-        let alpha = quantized.absolute_sum / (dimension as f64).sqrt();
-        let (alpha, beta) = bounds::angle(alpha);
-        let residual = bounds::up(quantized.residual_squared.sqrt() + bounds::SLACK);
-        let numbers = Numbers { alpha, beta, scale: quantized.scale, residual, norm };
+        let residual = unit.quantize(kernels, bytes, as_signed_mut(codes), bits);
+        let (alpha, beta) = bounds::angle(unit.alpha);
+        let numbers = Numbers { alpha, beta, scale: unit.scale, residual: bounds::up(residual), norm: unit.norm };
         Ok(Encoded { dimension, bytes: encoded, numbers })
     }
 
@@ -85,23 +83,45 @@ pub(crate) fn bit_bytes(dimension: usize) -> usize {
     dimension.div_ceil(8)
 }
 
-/// The length of a vector, once it is known to be one.
-pub(crate) fn norm(kernels: &Kernels, bytes: &[u8], dimension: usize) -> Result<f64, VectorError> {
-    assert!(dimension <= DIMENSIONS_MAX, "{dimension} dimensions are more than {DIMENSIONS_MAX}");
-    if !bytes.len().is_multiple_of(4) {
-        return Err(VectorError::Ragged { bytes: bytes.len(), expected: dimension });
+/// How a vector is brought to unit length and quantized.
+pub(crate) struct Unit {
+    /// The length of the vector as it was given.
+    pub(crate) norm: f64,
+    /// The length of one step of the codes, at unit length.
+    pub(crate) scale: f32,
+    /// The cosine of its angle to its signs.
+    pub(crate) alpha: f64,
+}
+
+impl Unit {
+    pub(crate) fn of(kernels: &Kernels, bytes: &[u8], dimension: usize) -> Result<Unit, VectorError> {
+        assert!(dimension <= DIMENSIONS_MAX, "{dimension} dimensions are more than {DIMENSIONS_MAX}");
+        if !bytes.len().is_multiple_of(4) {
+            return Err(VectorError::Ragged { bytes: bytes.len(), expected: dimension });
+        }
+        if bytes.len() / 4 != dimension {
+            return Err(VectorError::WrongDimension { got: bytes.len() / 4, expected: dimension });
+        }
+        // Squares of finite f32 never overflow in f64, and those of others than zero never vanish.
+        let measures = (kernels.measure)(bytes);
+        if !measures.square.is_finite() {
+            let finite = |value: &[u8]| f32::from_le_bytes([value[0], value[1], value[2], value[3]]).is_finite();
+            let index = bytes.chunks_exact(4).position(|value| !finite(value)).unwrap_or(0);
+            return Err(VectorError::NotFinite { index });
+        }
+        if measures.square == 0.0 {
+            return Err(VectorError::ZeroLength);
+        }
+        let norm = measures.square.sqrt();
+        // A step that is too long by a bit costs nothing: what the codes miss is measured with the step as it is stored.
+        let scale = ((f64::from(measures.largest) / norm / 127.0) as f32).next_up();
+        Ok(Unit { norm, scale, alpha: measures.absolute / norm / (dimension as f64).sqrt() })
     }
-    if bytes.len() / 4 != dimension {
-        return Err(VectorError::WrongDimension { got: bytes.len() / 4, expected: dimension });
+
+    /// Codes and sign bits; gives the length of what the codes miss, rounded up.
+    pub(crate) fn quantize(&self, kernels: &Kernels, bytes: &[u8], codes: &mut [i8], bits: &mut [u8]) -> f64 {
+        (kernels.quantize)(bytes, 1.0 / self.norm, self.scale, codes, bits).sqrt() + bounds::SLACK
     }
-    // Zeros as the query: only the squares count. Finite values never overflow, and others never vanish.
-    let square = (kernels.distance)(&[0.0; DIMENSIONS_MAX][..dimension], bytes);
-    if !square.is_finite() {
-        let finite = |value: &[u8]| f32::from_le_bytes([value[0], value[1], value[2], value[3]]).is_finite();
-        let index = bytes.chunks_exact(4).position(|value| !finite(value)).unwrap_or(0);
-        return Err(VectorError::NotFinite { index });
-    }
-    if square == 0.0 { Err(VectorError::ZeroLength) } else { Ok(square.sqrt()) }
 }
 
 #[expect(unsafe_code, reason = "bytes seen as signed bytes, which std cannot do for slices")]

@@ -1,7 +1,7 @@
 //! A vector to compare rows with.
 
-use crate::bounds::{self, Interval, SLACK, Threshold};
-use crate::encoded::{self, Numbers};
+use crate::bounds::{self, Gauge, Interval, SLACK};
+use crate::encoded::{self, Unit};
 use crate::error::VectorError;
 use crate::kernel::{Kernels, Line, TABLE_BYTES};
 use crate::metric::Metric;
@@ -17,18 +17,8 @@ pub struct Query {
     codes: Vec<i8>,
     scale: f64,
     residual: f64,
-    tables: Tables,
-}
-
-/// What four sign bits add to `q·b`, for every four dimensions: sixteen bytes each. The sum of a row's entries, times `step`, plus `floor`, is
-/// `q·b` but for `error`. Looking up replaces multiplying because one instruction looks up sixty-four rows at once (the idea of
-/// André, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015, for product quantization).
-#[derive(Clone, Debug)]
-struct Tables {
-    entries: Vec<u8>,
-    step: f64,
-    floor: f64,
-    error: f64,
+    tables: Vec<u8>,
+    gauge: Gauge,
 }
 
 impl Query {
@@ -59,24 +49,25 @@ impl Query {
         bytes: &[u8],
         dimension: usize,
     ) -> Result<Query, VectorError> {
-        let norm = encoded::norm(kernels, bytes, dimension)?;
+        let unit = Unit::of(kernels, bytes, dimension)?;
         let value = |value: &[u8]| f32::from_le_bytes([value[0], value[1], value[2], value[3]]);
         let values: Vec<f32> = bytes.chunks_exact(4).map(value).collect();
         let mut codes = vec![0; encoded::code_bytes(dimension)];
         let mut bits = vec![0; encoded::bit_bytes(dimension)];
-        let quantized = (kernels.quantize)(bytes, 1.0 / norm, &mut codes, &mut bits);
+        let residual = unit.quantize(kernels, bytes, &mut codes, &mut bits);
         let (_, square) = (kernels.dot)(&values, bytes);
-        let tables = Tables::new(&values, norm);
+        let (tables, gauge) = tables(&values, unit.norm);
         Ok(Query {
             metric,
             kernels,
             values,
-            norm,
+            norm: unit.norm,
             square,
             codes,
-            scale: f64::from(quantized.scale),
-            residual: quantized.residual_squared.sqrt() + SLACK,
+            scale: f64::from(unit.scale),
+            residual,
             tables,
+            gauge,
         })
     }
 
@@ -122,28 +113,22 @@ impl Query {
     }
 
     pub(crate) fn tables(&self) -> &[u8] {
-        &self.tables.entries
+        &self.tables
     }
 
-    /// The line that the sum of a row's entries must reach for its cosine to be `cosine` or more.
-    pub(crate) fn line(&self, cosine: f64) -> Line {
-        bounds::line(cosine, self.tables.step, self.tables.floor, self.tables.error)
-    }
-
-    /// As [`Query::line`], for every row whose length is known: how the threshold may differ from row to row.
-    pub(crate) fn line_of(&self, threshold: &Threshold, norm: f64) -> Line {
-        self.line(threshold.cosine(norm))
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
     }
 
     /// The cosine that a row's bits suggest; the row is `value` along its signs, and as much longer as `alpha` says.
     pub(crate) fn cosine_by_bits(&self, sum: u32, alpha: u16) -> f64 {
-        (f64::from(sum) * self.tables.step + self.tables.floor) * bounds::UNIT / f64::from(alpha.max(1))
+        (f64::from(sum) * self.gauge.step + self.gauge.floor) * bounds::UNIT / f64::from(alpha.max(1))
     }
 
     /// The line of the rows whose [`Query::cosine_by_bits`] is `cosine` or more, roughly.
     pub(crate) fn line_by_bits(&self, cosine: f64) -> Line {
-        let step = self.tables.step;
-        Line { alpha: (cosine / step / bounds::UNIT) as f32, beta: 0.0, constant: (-self.tables.floor / step) as f32 }
+        let step = self.gauge.step;
+        Line { alpha: (cosine / step / bounds::UNIT) as f32, beta: 0.0, constant: (-self.gauge.floor / step) as f32 }
     }
 
     /// The cosine that a row's codes suggest.
@@ -152,38 +137,49 @@ impl Query {
         f64::from((self.kernels.dot_i8)(&self.codes, codes)) * self.scale * f64::from(scale)
     }
 
-    /// What a row's codes prove.
-    pub(crate) fn interval(&self, codes: &[i8], numbers: &Numbers) -> Interval {
-        let cosine = self.cosine_by_codes(codes, numbers.scale);
-        let residual = f64::from(numbers.residual);
-        bounds::interval(self, cosine, residual + self.residual * (1.0 + residual), numbers.norm)
+    /// The products of this query's codes with those of some rows of a column, to be scaled by [`Query::bounds_of`].
+    pub(crate) fn products(&self, codes: &[i8], rows: &[u16], products: &mut Vec<i32>) {
+        products.resize(rows.len(), 0);
+        (self.kernels.dots_i8)(&self.codes, codes, rows, products);
+    }
+
+    /// The cosine that a product of codes stands for, and what it may be off by.
+    #[inline(always)]
+    pub(crate) fn cosine_of(&self, product: i32, scale: f32, residual: f32) -> (f64, f64) {
+        let residual = f64::from(residual);
+        (f64::from(product) * self.scale * f64::from(scale), residual + self.residual * (1.0 + residual) + SLACK)
+    }
+
+    /// What a cosine that may be off proves of the similarity of a row of length `norm`.
+    pub(crate) fn interval(&self, cosine: f64, error: f64, norm: f64) -> Interval {
+        bounds::interval(self, cosine, error, norm)
     }
 }
 
-impl Tables {
-    fn new(values: &[f32], norm: f64) -> Tables {
-        let factor = 1.0 / (norm * (values.len() as f64).sqrt());
-        // What dimension `i` adds to q·b is ±weight; counted from the least, it is 0 or twice the weight.
-        let weight = |index: usize| values.get(index).map_or(0.0, |value| f64::from(*value) * factor);
-        let count = encoded::bit_bytes(values.len());
-        let reach = |first: usize, many: usize| (first..first + many).map(|i| 2.0 * weight(i).abs()).sum::<f64>();
-        // Both halves of a byte are added in eight bits, each rounded up by a half at most.
-        let widest = (0..count).map(|byte| reach(byte * 8, 8)).fold(0.0, f64::max);
-        let step = widest / 254.0;
-        let (mut entries, mut error) = (Vec::with_capacity(count * TABLE_BYTES), SLACK);
-        for group in 0..count * 2 {
-            let weights: [f64; 4] = std::array::from_fn(|bit| weight(group * 4 + bit));
-            let mut worst = 0.0f64;
-            for pattern in 0u32..16 {
-                let agrees = |bit: usize| (pattern >> bit & 1 == 1) == (weights[bit] >= 0.0);
-                let value: f64 = (0..4).filter(|bit| agrees(*bit)).map(|bit| 2.0 * weights[bit].abs()).sum();
-                let entry = (value / step + 0.5) as u8;
-                worst = worst.max((f64::from(entry) * step - value).abs());
-                entries.push(entry);
-            }
-            error += worst;
+/// What four sign bits add to `q·b`, for every four dimensions: sixteen bytes each. Looking up replaces multiplying because one instruction
+/// looks up sixty-four rows at once (the idea of André, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015, for
+/// product quantization).
+fn tables(values: &[f32], norm: f64) -> (Vec<u8>, Gauge) {
+    let factor = 1.0 / (norm * (values.len() as f64).sqrt());
+    // What dimension `i` adds to q·b is ±weight; counted from the least, it is 0 or twice the weight.
+    let weight = |index: usize| values.get(index).map_or(0.0, |value| f64::from(*value) * factor);
+    let count = encoded::bit_bytes(values.len());
+    let reach = |first: usize, many: usize| (first..first + many).map(|i| 2.0 * weight(i).abs()).sum::<f64>();
+    // Both halves of a byte are added in eight bits, each rounded up by a half at most.
+    let step = (0..count).map(|byte| reach(byte * 8, 8)).fold(0.0, f64::max) / 254.0;
+    let (mut tables, mut error) = (Vec::with_capacity(count * TABLE_BYTES), SLACK);
+    for group in 0..count * 2 {
+        let weights: [f64; 4] = std::array::from_fn(|bit| weight(group * 4 + bit));
+        let mut worst = 0.0f64;
+        for pattern in 0u32..16 {
+            let agrees = |bit: usize| (pattern >> bit & 1 == 1) == (weights[bit] >= 0.0);
+            let value: f64 = (0..4).filter(|bit| agrees(*bit)).map(|bit| 2.0 * weights[bit].abs()).sum();
+            let entry = (value / step + 0.5) as u8;
+            worst = worst.max((f64::from(entry) * step - value).abs());
+            tables.push(entry);
         }
-        let floor = -(0..values.len()).map(|index| weight(index).abs()).sum::<f64>();
-        Tables { entries, step, floor, error }
+        error += worst;
     }
+    let floor = -(0..values.len()).map(|index| weight(index).abs()).sum::<f64>();
+    (tables, Gauge { step, floor, error })
 }

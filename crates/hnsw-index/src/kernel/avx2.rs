@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernels, Level, Line, Quantized, TABLE_BYTES, TILE_ROWS, lanes};
+use super::{Kernels, Level, Line, Measures, TABLE_BYTES, TILE_ROWS, Tile, for_rows, lanes};
+use crate::bounds::{Gauge, Threshold};
 
 // SAFETY (for every block in this table): the table is handed out only where `is_available` says that the machine has these instructions.
 pub(super) static KERNELS: Kernels = Kernels {
@@ -15,11 +16,17 @@ pub(super) static KERNELS: Kernels = Kernels {
     // SAFETY: see above.
     dot_i8: |a, b| unsafe { dot_i8(a, b) },
     // SAFETY: see above.
+    dots_i8: |query, column, rows, out| unsafe { dots_i8(query, column, rows, out) },
+    // SAFETY: see above.
     sums: |tile, tables, out| unsafe { sums(tile, tables, out) },
     // SAFETY: see above.
     passing: |sums, alphas, betas, line| unsafe { passing(sums, alphas, betas, line) },
     // SAFETY: see above.
-    quantize: |row, factor, codes, bits| unsafe { quantize(row, factor, codes, bits) },
+    passing_by_length: |tile, threshold, gauge| unsafe { passing_by_length(tile, threshold, gauge) },
+    // SAFETY: see above.
+    measure: |row| unsafe { measure(row) },
+    // SAFETY: see above.
+    quantize: |row, factor, scale, codes, bits| unsafe { quantize(row, factor, scale, codes, bits) },
 };
 
 pub(super) fn is_available() -> bool {
@@ -46,8 +53,13 @@ fn distance(query: &[f32], row: &[u8]) -> f64 {
 }
 
 #[target_feature(enable = "avx2")]
-fn quantize(row: &[u8], factor: f64, codes: &mut [i8], bits: &mut [u8]) -> Quantized {
-    lanes::quantize(row, factor, codes, bits)
+fn measure(row: &[u8]) -> Measures {
+    lanes::measure(row)
+}
+
+#[target_feature(enable = "avx2")]
+fn quantize(row: &[u8], factor: f64, scale: f32, codes: &mut [i8], bits: &mut [u8]) -> f64 {
+    lanes::quantize(row, factor, scale, codes, bits)
 }
 
 #[target_feature(enable = "avx2")]
@@ -73,6 +85,11 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
     let sum = lanes.iter().sum();
     if whole == a.len() { sum } else { sum + super::scalar::dot_i8(&a[whole..], &b[whole.min(b.len())..]) }
+}
+
+#[target_feature(enable = "avx2")]
+fn dots_i8(query: &[i8], column: &[i8], rows: &[u16], out: &mut [i32]) {
+    for_rows(query, column, rows, out, |a, b| dot_i8(a, b));
 }
 
 #[target_feature(enable = "avx2")]
@@ -139,4 +156,9 @@ fn passing(sums: &[u32; TILE_ROWS], alphas: &[u16; TILE_ROWS], betas: &[u16; TIL
         mask |= u64::from(_mm256_movemask_ps(reached) as u32) << (part * 8);
     }
     mask
+}
+
+#[target_feature(enable = "avx2")]
+fn passing_by_length(tile: &Tile<'_>, threshold: &Threshold, gauge: &Gauge) -> u64 {
+    lanes::passing_by_length(tile, threshold, gauge)
 }

@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernels, Level, Line, Quantized, TABLE_BYTES, TILE_ROWS, lanes};
+use super::{AHEAD, Kernels, Level, Line, Measures, TABLE_BYTES, TILE_ROWS, Tile, for_rows, lanes, prefetch, row_of};
+use crate::bounds::{Gauge, Threshold};
 
 // SAFETY (for every block in this table): the table is handed out only where `is_available` says that the machine has these instructions.
 pub(super) static KERNELS: Kernels = Kernels {
@@ -15,11 +16,17 @@ pub(super) static KERNELS: Kernels = Kernels {
     // SAFETY: see above.
     dot_i8: |a, b| unsafe { dot_i8(a, b) },
     // SAFETY: see above.
+    dots_i8: |query, column, rows, out| unsafe { dots_i8(query, column, rows, out) },
+    // SAFETY: see above.
     sums: |tile, tables, out| unsafe { sums(tile, tables, out) },
     // SAFETY: see above.
     passing: |sums, alphas, betas, line| unsafe { passing(sums, alphas, betas, line) },
     // SAFETY: see above.
-    quantize: |row, factor, codes, bits| unsafe { quantize(row, factor, codes, bits) },
+    passing_by_length: |tile, threshold, gauge| unsafe { passing_by_length(tile, threshold, gauge) },
+    // SAFETY: see above.
+    measure: |row| unsafe { measure(row) },
+    // SAFETY: see above.
+    quantize: |row, factor, scale, codes, bits| unsafe { quantize(row, factor, scale, codes, bits) },
 };
 
 pub(super) fn is_available() -> bool {
@@ -41,8 +48,13 @@ fn distance(query: &[f32], row: &[u8]) -> f64 {
 }
 
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
-fn quantize(row: &[u8], factor: f64, codes: &mut [i8], bits: &mut [u8]) -> Quantized {
-    lanes::quantize(row, factor, codes, bits)
+fn measure(row: &[u8]) -> Measures {
+    lanes::measure(row)
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+fn quantize(row: &[u8], factor: f64, scale: f32, codes: &mut [i8], bits: &mut [u8]) -> f64 {
+    lanes::quantize(row, factor, scale, codes, bits)
 }
 
 /// The instruction multiplies unsigned by signed bytes. So `a` is raised by 128, and what that adds, 128 times the sum of `b`, is
@@ -61,6 +73,36 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     }
     let sum = _mm512_reduce_add_epi32(_mm512_sub_epi32(raised, excess));
     if whole == a.len() { sum } else { sum + super::scalar::dot_i8(&a[whole..], &b[whole.min(b.len())..]) }
+}
+
+/// As `dot_i8`; what raising a row adds depends on the query alone, so it is computed once.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn dots_i8(query: &[i8], column: &[i8], rows: &[u16], out: &mut [i32]) {
+    let length = query.len();
+    if !length.is_multiple_of(64) {
+        return for_rows(query, column, rows, out, |a, b| dot_i8(a, b));
+    }
+    let raise = _mm512_set1_epi8(i8::MIN);
+    let excess = query.iter().map(|code| i32::from(*code)).sum::<i32>() * 128;
+    for row in rows.iter().take(AHEAD) {
+        prefetch(row_of(column, *row, length));
+    }
+    for (place, (row, out)) in rows.iter().zip(out).enumerate() {
+        if let Some(next) = rows.get(place + AHEAD) {
+            prefetch(row_of(column, *next, length));
+        }
+        // Two sums, so that one addition need not wait for the other.
+        let mut raised = [_mm512_setzero_si512(); 2];
+        let chunks = row_of(column, *row, length).chunks_exact(64).zip(query.chunks_exact(64));
+        for (chunk, (codes, query)) in chunks.enumerate() {
+            // SAFETY: both chunks are 64 bytes long.
+            let (codes, query) =
+                unsafe { (_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_loadu_si512(query.as_ptr().cast())) };
+            let sum = &mut raised[chunk % 2];
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(codes, raise), query);
+        }
+        *out = _mm512_reduce_add_epi32(_mm512_add_epi32(raised[0], raised[1])) - excess;
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -131,4 +173,9 @@ fn passing(sums: &[u32; TILE_ROWS], alphas: &[u16; TILE_ROWS], betas: &[u16; TIL
         mask |= u64::from(reached) << (part * 16);
     }
     mask
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+fn passing_by_length(tile: &Tile<'_>, threshold: &Threshold, gauge: &Gauge) -> u64 {
+    lanes::passing_by_length(tile, threshold, gauge)
 }

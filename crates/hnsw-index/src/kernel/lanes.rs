@@ -1,15 +1,18 @@
 //! Loops in plain Rust whose order of operations is fixed, so that the compiler may widen them but never change a bit of their result.
 //! Each level compiles them anew with its own instructions.
 
-/// What came out of quantizing one vector of unit length.
+use super::{TILE_ROWS, Tile};
+use crate::bounds::{Gauge, Threshold};
+
+/// What must be known of a vector before it can be quantized.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Quantized {
-    /// The length of one step of the codes.
-    pub(crate) scale: f32,
-    /// The square of the length of what the codes miss.
-    pub(crate) residual_squared: f64,
+pub(crate) struct Measures {
+    /// The sum of the squares: not finite if a value is not.
+    pub(crate) square: f64,
     /// The sum of the absolute values.
-    pub(crate) absolute_sum: f64,
+    pub(crate) absolute: f64,
+    /// The largest absolute value.
+    pub(crate) largest: f32,
 }
 
 #[inline(always)]
@@ -52,66 +55,94 @@ pub(super) fn distance(query: &[f32], row: &[u8]) -> f64 {
     fold(squares)
 }
 
-/// Codes and sign bits of `row · factor`, which has unit length. A bit is set where the value is not negative.
-/// `codes` may be longer than the row, and `bits` has a bit for each value; what they have beyond stays as it is (zero).
+/// Which rows of a tile reach the line of their length. A comparison is one byte until the end: such loops are made wide.
 #[inline(always)]
-pub(super) fn quantize(row: &[u8], factor: f64, codes: &mut [i8], bits: &mut [u8]) -> Quantized {
-    let mut largest = [0.0f32; 8];
-    let mut sums = [0.0f64; 8];
-    let chunks = row.chunks_exact(32);
-    let rest = chunks.remainder();
+pub(super) fn passing_by_length(tile: &Tile<'_>, threshold: &Threshold, gauge: &Gauge) -> u64 {
+    let mut reached = [0u8; TILE_ROWS];
+    for (row, reached) in reached.iter_mut().enumerate() {
+        let line = gauge.line(threshold.cosine(tile.norms[row]));
+        let (alpha, beta) = (f32::from(tile.alphas[row]), f32::from(tile.betas[row]));
+        let least = alpha * line.alpha - beta * line.beta + line.constant;
+        *reached = u8::from(tile.sums[row] as f32 >= least);
+    }
+    // Eight bytes of 0 or 1 become eight bits: the product moves byte `i` to bit `56 + i`.
+    let bits = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    reached.as_chunks::<8>().0.iter().enumerate().fold(0, |mask, (part, bytes)| mask | bits(bytes) << (part * 8))
+}
+
+#[inline(always)]
+pub(super) fn measure(row: &[u8]) -> Measures {
+    let (mut squares, mut absolutes, mut largest) = ([0.0f64; 8], [0.0f64; 8], [0.0f32; 8]);
+    let mut add = |lane: usize, x: f32| {
+        let wide = f64::from(x);
+        squares[lane] += wide * wide;
+        absolutes[lane] += wide.abs();
+        largest[lane] = if x.abs() > largest[lane] { x.abs() } else { largest[lane] };
+    };
+    let (chunks, rest) = row.as_chunks::<32>();
     for bytes in chunks {
-        for lane in 0..8 {
-            let x = value(bytes, lane).abs();
-            largest[lane] = if x > largest[lane] { x } else { largest[lane] };
-            sums[lane] += f64::from(x);
+        for (lane, x) in eight(bytes).into_iter().enumerate() {
+            add(lane, x);
         }
     }
     for (lane, bytes) in rest.chunks_exact(4).enumerate() {
-        let x = value(bytes, 0).abs();
-        largest[lane] = if x > largest[lane] { x } else { largest[lane] };
-        sums[lane] += f64::from(x);
+        add(lane, value(bytes, 0));
     }
     let largest = largest.into_iter().fold(0.0, f32::max);
-    // A step that is too long by a bit costs nothing: the residual is measured with the step as it is stored.
-    let scale = ((f64::from(largest) * factor / 127.0) as f32).next_up();
+    Measures { square: fold(squares), absolute: fold(absolutes), largest }
+}
+
+/// Codes and sign bits of `row · factor` in steps of `scale`; gives the square of the length of what the codes miss. A bit is set where the
+/// sign is plus. `codes` and `bits` may have places beyond the last value, which become zero.
+#[inline(always)]
+pub(super) fn quantize(row: &[u8], factor: f64, scale: f32, codes: &mut [i8], bits: &mut [u8]) -> f64 {
     let (step, steps) = (f64::from(scale), factor / f64::from(scale));
     let mut residuals = [0.0f64; 8];
-    let chunks = row.chunks_exact(32);
-    let whole = chunks.len();
-    for ((bytes, codes), bits) in chunks.zip(codes.chunks_exact_mut(8)).zip(bits.iter_mut()) {
-        let mut signs = 0;
+    let mut eight_codes = |values: [f32; 8]| -> [i8; 8] {
+        // One short loop for each thing, so that each is made wide.
+        let shifted = values.map(|x| f64::from(x) * steps + SHIFT);
         for lane in 0..8 {
-            let x = f64::from(value(bytes, lane));
-            let rounded = round(x * steps);
-            codes[lane] = rounded as i32 as i8;
-            let missed = x * factor - rounded * step;
+            let missed = f64::from(values[lane]) * factor - (shifted[lane] - SHIFT) * step;
             residuals[lane] += missed * missed;
-            signs |= u8::from(x >= 0.0) << lane;
         }
-        *bits = signs;
+        // The lowest byte of such a number is the whole number, in two's complement.
+        shifted.map(|x| x.to_bits() as i8)
+    };
+    let (chunks, rest) = row.as_chunks::<32>();
+    for (bytes, (codes, bits)) in chunks.iter().zip(codes.as_chunks_mut::<8>().0.iter_mut().zip(bits.iter_mut())) {
+        let values = eight(bytes);
+        *codes = eight_codes(values);
+        *bits = pluses(values);
     }
-    for (lane, bytes) in rest.chunks_exact(4).enumerate() {
-        let x = f64::from(value(bytes, 0));
-        let rounded = round(x * steps);
-        codes[whole * 8 + lane] = rounded as i32 as i8;
-        let missed = x * factor - rounded * step;
-        residuals[lane] += missed * missed;
-        bits[whole] |= u8::from(x >= 0.0) << lane;
+    if !rest.is_empty() {
+        let count = rest.len() / 4;
+        let mut bytes = [0; 32];
+        bytes[..rest.len()].copy_from_slice(rest);
+        let values = eight(&bytes);
+        codes[chunks.len() * 8..][..count].copy_from_slice(&eight_codes(values)[..count]);
+        bits[chunks.len()] = pluses(values) & ((1 << count) - 1);
     }
-    Quantized { scale, residual_squared: fold(residuals), absolute_sum: fold(sums) * factor }
+    fold(residuals)
+}
+
+/// Adding 1.5 · 2⁵² to a smaller number leaves no bits for a fraction: it rounds to the nearest, without a call.
+const SHIFT: f64 = 6_755_399_441_055_744.0;
+
+/// A bit for each value whose sign is plus.
+#[inline(always)]
+fn pluses(values: [f32; 8]) -> u8 {
+    let minus: u32 = (0..8).map(|lane| values[lane].to_bits() >> 31 << lane).sum();
+    !minus as u8
+}
+
+#[inline(always)]
+fn eight(bytes: &[u8; 32]) -> [f32; 8] {
+    std::array::from_fn(|lane| value(bytes, lane))
 }
 
 #[inline(always)]
 fn value(bytes: &[u8], index: usize) -> f32 {
     f32::from_le_bytes([bytes[index * 4], bytes[index * 4 + 1], bytes[index * 4 + 2], bytes[index * 4 + 3]])
-}
-
-/// To the nearest whole number, without a call: adding 1.5 · 2⁵² leaves no bits for a fraction. For values up to 2⁵⁰.
-#[inline(always)]
-fn round(x: f64) -> f64 {
-    const SHIFT: f64 = 6_755_399_441_055_744.0;
-    (x + SHIFT) - SHIFT
 }
 
 #[inline(always)]

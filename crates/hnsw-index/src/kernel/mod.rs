@@ -15,7 +15,8 @@ mod scalar;
 
 use std::sync::OnceLock;
 
-pub(crate) use lanes::Quantized;
+use crate::bounds::{Gauge, Threshold};
+pub(crate) use lanes::Measures;
 
 /// Rows of one tile: their sign bits are stored byte by byte across the tile, so that one instruction looks at all of them.
 pub const TILE_ROWS: usize = 64;
@@ -66,6 +67,20 @@ pub struct Line {
     pub constant: f32,
 }
 
+/// What `passing_by_length` looks at: the sums of a tile's rows and their numbers.
+pub(crate) struct Tile<'a> {
+    pub(crate) sums: &'a [u32; TILE_ROWS],
+    pub(crate) alphas: &'a [u16; TILE_ROWS],
+    pub(crate) betas: &'a [u16; TILE_ROWS],
+    pub(crate) norms: &'a [f64; TILE_ROWS],
+}
+
+/// Query, column, rows, products.
+pub type DotsI8 = fn(&[i8], &[i8], &[u16], &mut [i32]);
+
+/// Row, factor, scale, codes, bits.
+type Quantize = fn(&[u8], f64, f32, &mut [i8], &mut [u8]) -> f64;
+
 /// The inner loops of one level.
 pub struct Kernels {
     /// Which one it is.
@@ -76,13 +91,20 @@ pub struct Kernels {
     pub distance: fn(&[f32], &[u8]) -> f64,
     /// The inner product of two codes.
     pub dot_i8: fn(&[i8], &[i8]) -> i32,
+    /// The inner product of a query's codes with those of some rows of a column, whose rows are as long as the query.
+    pub dots_i8: DotsI8,
     /// For each of a tile's 64 rows the sum of the table entries that its bits select. The tile has 64 bytes for each 32 bytes of tables;
     /// the largest entries of the two halves of a table add up to 255 at most.
     pub sums: fn(&[u8], &[u8], &mut [u32; TILE_ROWS]),
     /// Which rows of a tile reach the line: a bit for each.
     pub passing: fn(&[u32; TILE_ROWS], &[u16; TILE_ROWS], &[u16; TILE_ROWS], Line) -> u64,
-    /// Quantizes a vector of little-endian `f32` with a known factor to unit length.
-    pub(crate) quantize: fn(&[u8], f64, &mut [i8], &mut [u8]) -> Quantized,
+    /// As `passing`, with a line for each row that depends on the row's length.
+    pub(crate) passing_by_length: fn(&Tile<'_>, &Threshold, &Gauge) -> u64,
+    /// Measures a vector of little-endian `f32`.
+    pub(crate) measure: fn(&[u8]) -> Measures,
+    /// Quantizes a vector of little-endian `f32`: factor to unit length, length of a step, places for codes and sign bits. Gives the square
+    /// of the length of what the codes miss.
+    pub(crate) quantize: Quantize,
 }
 
 impl Kernels {
@@ -121,6 +143,29 @@ impl Kernels {
 impl std::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Kernels").field(&self.level).finish()
+    }
+}
+
+/// How many rows ahead the codes of scattered rows are asked for.
+const AHEAD: usize = 8;
+
+/// The codes of one row of a column.
+#[inline(always)]
+fn row_of(column: &[i8], row: u16, length: usize) -> &[i8] {
+    &column[usize::from(row) * length..][..length]
+}
+
+/// Calls `dot` for each of some rows, and asks for the codes of the rows to come.
+#[inline(always)]
+fn for_rows(query: &[i8], column: &[i8], rows: &[u16], out: &mut [i32], dot: impl Fn(&[i8], &[i8]) -> i32) {
+    for row in rows.iter().take(AHEAD) {
+        prefetch(row_of(column, *row, query.len()));
+    }
+    for (place, (row, out)) in rows.iter().zip(out).enumerate() {
+        if let Some(next) = rows.get(place + AHEAD) {
+            prefetch(row_of(column, *next, query.len()));
+        }
+        *out = dot(query, row_of(column, *row, query.len()));
     }
 }
 

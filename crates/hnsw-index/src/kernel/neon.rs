@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernels, Level, TABLE_BYTES, TILE_ROWS, lanes, scalar};
+use super::{Kernels, Level, TABLE_BYTES, TILE_ROWS, for_rows, lanes, scalar};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Neon,
@@ -12,9 +12,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     // SAFETY: every AArch64 that Rust's standard library runs on has NEON.
     dot_i8: |a, b| unsafe { dot_i8(a, b) },
     // SAFETY: as above.
+    dots_i8: |query, column, rows, out| for_rows(query, column, rows, out, |a, b| unsafe { dot_i8(a, b) }),
+    // SAFETY: as above.
     sums: |tile, tables, out| unsafe { sums(tile, tables, out) },
     passing: scalar::passing,
-    quantize: |row, factor, codes, bits| lanes::quantize(row, factor, codes, bits),
+    passing_by_length: |tile, threshold, gauge| lanes::passing_by_length(tile, threshold, gauge),
+    measure: |row| lanes::measure(row),
+    quantize: |row, factor, scale, codes, bits| lanes::quantize(row, factor, scale, codes, bits),
 };
 
 #[target_feature(enable = "neon")]

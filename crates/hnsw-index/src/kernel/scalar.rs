@@ -1,15 +1,18 @@
 //! The kernels in plain Rust: the reference for the others.
 
-use super::{Kernels, Level, Line, TABLE_BYTES, TILE_ROWS, lanes};
+use super::{Kernels, Level, Line, TABLE_BYTES, TILE_ROWS, for_rows, lanes};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
     dot: |query, row| lanes::dot(query, row),
     distance: |query, row| lanes::distance(query, row),
     dot_i8,
+    dots_i8: |query, column, rows, out| for_rows(query, column, rows, out, dot_i8),
     sums,
     passing,
-    quantize: |row, factor, codes, bits| lanes::quantize(row, factor, codes, bits),
+    passing_by_length: |tile, threshold, gauge| lanes::passing_by_length(tile, threshold, gauge),
+    measure: |row| lanes::measure(row),
+    quantize: |row, factor, scale, codes, bits| lanes::quantize(row, factor, scale, codes, bits),
 };
 
 pub(super) fn dot_i8(a: &[i8], b: &[i8]) -> i32 {

@@ -73,6 +73,22 @@ fn every_level_multiplies_codes_exactly_also_at_their_extremes() {
 }
 
 #[test]
+fn every_level_multiplies_scattered_rows() {
+    let mut random = Random(6);
+    for length in [1, 63, 64, 128, 192, 384] {
+        let query: Vec<i8> = (0..length).map(|_| random.next() as i8).collect();
+        let column: Vec<i8> = (0..length * 50).map(|_| random.next() as i8).collect();
+        let rows: Vec<u16> = (0..40).map(|_| (random.next() % 50) as u16).collect();
+        let expected: Vec<i32> = rows.iter().map(|row| scalar::dot_i8(&query, row_of(&column, *row, length))).collect();
+        for kernels in levels() {
+            let mut products = vec![0; rows.len()];
+            (kernels.dots_i8)(&query, &column, &rows, &mut products);
+            assert_eq!(products, expected, "{kernels:?}, {length}");
+        }
+    }
+}
+
+#[test]
 fn every_level_looks_up_the_same_sums() {
     let mut random = Random(3);
     for lines in [0, 1, 2, 48, 255, 256, 257, 513, 2048] {
@@ -106,8 +122,8 @@ fn every_level_agrees_on_who_passes_but_for_the_last_bit() {
         let least = |row: usize| f64::from(alphas[row]) * 1.3 - f64::from(betas[row]) * 0.4 + 1234.5;
         for kernels in levels() {
             let mask = (kernels.passing)(&sums, &alphas, &betas, line);
-            for row in 0..TILE_ROWS {
-                let over = f64::from(sums[row]) - least(row);
+            for (row, sum) in sums.iter().enumerate() {
+                let over = f64::from(*sum) - least(row);
                 if over.abs() > 0.05 {
                     assert_eq!(mask >> row & 1 == 1, over > 0.0, "{kernels:?}, row {row}, {over}");
                 }
@@ -125,14 +141,22 @@ fn every_level_quantizes_alike() {
     let mut random = Random(5);
     for dimension in DIMENSIONS {
         let values: Vec<f32> = (0..dimension).map(|_| random.value()).collect();
-        let norm = values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let of = |kernels: &Kernels| {
             let (mut codes, mut bits) = (vec![0; dimension.next_multiple_of(64)], vec![0; dimension.div_ceil(8)]);
-            let q = (kernels.quantize)(&bytes, 1.0 / norm, &mut codes, &mut bits);
-            (codes, bits, q.scale.to_bits(), q.residual_squared.to_bits(), q.absolute_sum.to_bits())
+            let measures = (kernels.measure)(&bytes);
+            let factor = 1.0 / measures.square.sqrt();
+            let scale = ((f64::from(measures.largest) * factor / 127.0) as f32).next_up();
+            let residual = (kernels.quantize)(&bytes, factor, scale, &mut codes, &mut bits);
+            let signs = |(index, value): (usize, &f32)| {
+                bits[index / 8] >> (index % 8) & 1 == u8::from(value.is_sign_positive())
+            };
+            assert!(values.iter().enumerate().all(signs), "{kernels:?}, {dimension}");
+            let numbers = [measures.square, measures.absolute, f64::from(measures.largest), residual];
+            (codes, bits, numbers.map(f64::to_bits))
         };
         let expected = of(&scalar::KERNELS);
+        assert_eq!(expected.0.iter().map(|code| code.unsigned_abs()).max(), Some(127), "{dimension}");
         for kernels in levels() {
             assert_eq!(of(kernels), expected, "{kernels:?}, {dimension}");
         }

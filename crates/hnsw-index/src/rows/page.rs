@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::encoded::{Encoded, Numbers, as_signed};
+use crate::encoded::{Encoded, as_signed};
 use crate::kernel::TILE_ROWS;
 use crate::rows::layout::{BLOCK_ROWS, BLOCK_TILES, Layout};
 use crate::rows::region::Region;
@@ -96,23 +96,22 @@ impl Page {
         as_signed(&self.column::<u8>(self.layout.codes, BLOCK_ROWS * bytes)[row * bytes..][..bytes])
     }
 
+    /// The codes of all rows.
+    pub(crate) fn all_codes(&self) -> &[i8] {
+        as_signed(self.column::<u8>(self.layout.codes, BLOCK_ROWS * self.layout.code_bytes))
+    }
+
+    /// Scale and residual of all rows.
+    pub(crate) fn steps(&self) -> &[[f32; 2]] {
+        self.column(self.layout.steps, BLOCK_ROWS)
+    }
+
     pub(crate) fn scale(&self, row: usize) -> f32 {
         self.column::<[f32; 2]>(self.layout.steps, BLOCK_ROWS)[row][0]
     }
 
     pub(crate) fn norm(&self, row: usize) -> f64 {
         self.column::<f64>(self.layout.norms, BLOCK_ROWS)[row]
-    }
-
-    pub(crate) fn numbers(&self, row: usize) -> Numbers {
-        let [scale, residual] = self.column::<[f32; 2]>(self.layout.steps, BLOCK_ROWS)[row];
-        Numbers {
-            alpha: self.column::<u16>(self.layout.alphas, BLOCK_ROWS)[row],
-            beta: self.column::<u16>(self.layout.betas, BLOCK_ROWS)[row],
-            scale,
-            residual,
-            norm: self.norm(row),
-        }
     }
 
     pub(crate) fn side(&self, row: usize) -> Side {

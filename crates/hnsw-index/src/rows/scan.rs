@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::bounds::Threshold;
-use crate::kernel::{Line, TILE_ROWS, prefetch};
+use crate::kernel::{Line, TILE_ROWS, Tile};
 use crate::query::Query;
 use crate::rows::candidate::Candidate;
 use crate::rows::filter::Filter;
@@ -32,13 +32,13 @@ impl Rows {
         }
         self.assert_comparable(query);
         let pass = Pass::new(query, min);
-        let (mut found, mut survivors) = (Vec::new(), Vec::new());
+        let (mut found, mut survivors, mut products) = (Vec::new(), Vec::new(), Vec::new());
         for (index, block) in self.blocks.iter() {
             {
                 let page = block.read();
                 survivors.clear();
                 pass.survivors(&page, filter, &mut survivors);
-                pass.prove(&page, index, &survivors, &mut found);
+                pass.prove(&page, index, &survivors, &mut products, &mut found);
             }
             found.drain(..).try_for_each(|candidate| visit(&candidate))?;
         }
@@ -84,7 +84,7 @@ pub(super) struct Pass<'q> {
 impl<'q> Pass<'q> {
     pub(super) fn new(query: &'q Query, min: f32) -> Pass<'q> {
         let threshold = Threshold::new(query, min);
-        let line = threshold.of_all_rows().map(|cosine| query.line(cosine));
+        let line = threshold.of_all_rows().map(|cosine| query.gauge().line(cosine));
         Pass { query, min, threshold, line }
     }
 
@@ -100,44 +100,48 @@ impl<'q> Pass<'q> {
             (kernels.sums)(page.bits(tile), self.query.tables(), &mut sums);
             let reached = match self.line {
                 Some(line) => (kernels.passing)(&sums, page.alphas(tile), page.betas(tile), line),
-                None => self.reached(page, tile, &sums),
+                None => {
+                    let (alphas, betas, norms) = (page.alphas(tile), page.betas(tile), page.norms(tile));
+                    let tile = Tile { sums: &sums, alphas, betas, norms };
+                    (kernels.passing_by_length)(&tile, &self.threshold, self.query.gauge())
+                }
             };
             survivors.extend(rows_of(tile, mask & reached).map(|row| row as u16));
         }
     }
 
     /// Bounds for rows by their codes. Those that may meet the threshold are candidates.
-    pub(super) fn prove(&self, page: &Page, block: usize, rows: &[u16], found: &mut Vec<Candidate>) {
-        /// How many rows ahead codes are asked for.
-        const AHEAD: usize = 6;
-        for row in rows.iter().take(AHEAD) {
-            prefetch(page.codes(usize::from(*row)));
-        }
-        for (place, row) in rows.iter().enumerate() {
-            if let Some(next) = rows.get(place + AHEAD) {
-                prefetch(page.codes(usize::from(*next)));
-            }
+    pub(super) fn prove(
+        &self,
+        page: &Page,
+        block: usize,
+        rows: &[u16],
+        products: &mut Vec<i32>,
+        found: &mut Vec<Candidate>,
+    ) {
+        self.query.products(page.all_codes(), rows, products);
+        let steps = page.steps();
+        for (row, product) in rows.iter().zip(products) {
             let row = usize::from(*row);
-            let bounds = self.query.interval(page.codes(row), &page.numbers(row));
+            let [scale, residual] = steps[row];
+            let (cosine, error) = self.query.cosine_of(*product, scale, residual);
+            // Most rows end here; where lengths do not matter, that of the row need not be fetched.
+            let least =
+                if self.line.is_some() { self.threshold.constant } else { self.threshold.cosine(page.norm(row)) };
+            if cosine + error < least {
+                continue;
+            }
+            let bounds = self.query.interval(cosine, error, page.norm(row));
             if bounds.upper >= self.min {
+                let row_number = row_number(block, row);
                 found.push(Candidate {
-                    row: row_number(block, row),
+                    row: row_number,
                     side: page.side(row),
                     lower: bounds.lower,
                     upper: bounds.upper,
                 });
             }
         }
-    }
-
-    /// Which rows of a tile reach the line of their length.
-    fn reached(&self, page: &Page, tile: usize, sums: &[u32; TILE_ROWS]) -> u64 {
-        let (alphas, betas, norms) = (page.alphas(tile), page.betas(tile), page.norms(tile));
-        (0..TILE_ROWS).fold(0, |mask, row| {
-            let line = self.query.line_of(&self.threshold, norms[row]);
-            let least = f32::from(alphas[row]) * line.alpha - f32::from(betas[row]) * line.beta + line.constant;
-            mask | u64::from(sums[row] as f32 >= least) << row
-        })
     }
 }
 

@@ -50,12 +50,12 @@ impl Rows {
         }
         let pass = Pass::new(query, best.threshold());
         let mut rest: Vec<(f32, u32)> = Vec::new();
-        let (mut found, mut survivors) = (Vec::new(), Vec::new());
+        let (mut found, mut survivors, mut products) = (Vec::new(), Vec::new(), Vec::new());
         for (index, block) in self.blocks.iter() {
             let page = block.read();
             survivors.clear();
             pass.survivors(&page, filter, &mut survivors);
-            pass.prove(&page, index, &survivors, &mut found);
+            pass.prove(&page, index, &survivors, &mut products, &mut found);
             rest.extend(found.drain(..).map(|candidate| (candidate.upper, candidate.row)));
         }
         rest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -68,7 +68,7 @@ impl Rows {
             let again = page.filter(|page| page.is_live(within(row)) && filter.passes(&page.side(within(row))));
             let mut now = Vec::new();
             if let Some(page) = again {
-                pass.prove(&page, block_of(row), &[within(row) as u16], &mut now);
+                pass.prove(&page, block_of(row), &[within(row) as u16], &mut products, &mut now);
             }
             if let Some(candidate) = now.first() {
                 best.consider(candidate);
@@ -85,7 +85,7 @@ impl Rows {
             let page = block.read();
             let live: Vec<u16> =
                 same.iter().map(|row| within(*row)).filter(|row| page.is_live(*row)).map(|row| row as u16).collect();
-            pass.prove(&page, block_of(same[0]), &live, &mut found);
+            pass.prove(&page, block_of(same[0]), &live, &mut Vec::new(), &mut found);
         }
         found
     }
