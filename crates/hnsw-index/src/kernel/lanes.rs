@@ -72,24 +72,38 @@ pub(super) fn passing_by_length(tile: &Tile<'_>, threshold: &Threshold, gauge: &
 
 #[inline(always)]
 pub(super) fn measure(row: &[u8]) -> Measures {
-    let (mut squares, mut absolutes, mut largest) = ([0.0f64; 8], [0.0f64; 8], [0.0f32; 8]);
-    let mut add = |lane: usize, x: f32| {
-        let wide = f64::from(x);
-        squares[lane] += wide * wide;
-        absolutes[lane] += wide.abs();
-        largest[lane] = if x.abs() > largest[lane] { x.abs() } else { largest[lane] };
-    };
+    let mut sums = Sums { squares: [0.0; 8], absolutes: [0.0; 8], largest: [0.0; 8] };
     let (chunks, rest) = row.as_chunks::<32>();
     for bytes in chunks {
-        for (lane, x) in eight(bytes).into_iter().enumerate() {
-            add(lane, x);
+        sums.add(eight(bytes));
+    }
+    // Zeros behind the last value change nothing.
+    sums.add(eight(&padded(rest)));
+    let largest = sums.largest.into_iter().fold(0.0, f32::max);
+    Measures { square: fold(sums.squares), absolute: fold(sums.absolutes), largest }
+}
+
+struct Sums {
+    squares: [f64; 8],
+    absolutes: [f64; 8],
+    largest: [f32; 8],
+}
+
+impl Sums {
+    // One short loop for each thing, so that each is made wide.
+    #[inline(always)]
+    fn add(&mut self, values: [f32; 8]) {
+        for lane in 0..8 {
+            self.squares[lane] += f64::from(values[lane]) * f64::from(values[lane]);
+        }
+        for lane in 0..8 {
+            self.absolutes[lane] += f64::from(values[lane].abs());
+        }
+        for lane in 0..8 {
+            let x = values[lane].abs();
+            self.largest[lane] = if x > self.largest[lane] { x } else { self.largest[lane] };
         }
     }
-    for (lane, bytes) in rest.chunks_exact(4).enumerate() {
-        add(lane, value(bytes, 0));
-    }
-    let largest = largest.into_iter().fold(0.0, f32::max);
-    Measures { square: fold(squares), absolute: fold(absolutes), largest }
 }
 
 /// Codes and sign bits of `row · factor` in steps of `scale`; gives the square of the length of what the codes miss. A bit is set where the
@@ -98,31 +112,36 @@ pub(super) fn measure(row: &[u8]) -> Measures {
 pub(super) fn quantize(row: &[u8], factor: f64, scale: f32, codes: &mut [i8], bits: &mut [u8]) -> f64 {
     let (step, steps) = (f64::from(scale), factor / f64::from(scale));
     let mut residuals = [0.0f64; 8];
-    let mut eight_codes = |values: [f32; 8]| -> [i8; 8] {
-        // One short loop for each thing, so that each is made wide.
-        let shifted = values.map(|x| f64::from(x) * steps + SHIFT);
-        for lane in 0..8 {
-            let missed = f64::from(values[lane]) * factor - (shifted[lane] - SHIFT) * step;
-            residuals[lane] += missed * missed;
-        }
-        // The lowest byte of such a number is the whole number, in two's complement.
-        shifted.map(|x| x.to_bits() as i8)
-    };
     let (chunks, rest) = row.as_chunks::<32>();
     for (bytes, (codes, bits)) in chunks.iter().zip(codes.as_chunks_mut::<8>().0.iter_mut().zip(bits.iter_mut())) {
         let values = eight(bytes);
-        *codes = eight_codes(values);
+        *codes = eight_codes(values, factor, step, steps, &mut residuals);
         *bits = pluses(values);
     }
     if !rest.is_empty() {
-        let count = rest.len() / 4;
-        let mut bytes = [0; 32];
-        bytes[..rest.len()].copy_from_slice(rest);
-        let values = eight(&bytes);
-        codes[chunks.len() * 8..][..count].copy_from_slice(&eight_codes(values)[..count]);
+        let (count, values) = (rest.len() / 4, eight(&padded(rest)));
+        let rest_codes = eight_codes(values, factor, step, steps, &mut residuals);
+        codes[chunks.len() * 8..][..count].copy_from_slice(&rest_codes[..count]);
         bits[chunks.len()] = pluses(values) & ((1 << count) - 1);
     }
     fold(residuals)
+}
+
+#[inline(always)]
+fn eight_codes(values: [f32; 8], factor: f64, step: f64, steps: f64, residuals: &mut [f64; 8]) -> [i8; 8] {
+    let (mut shifted, mut codes) = ([0.0f64; 8], [0i8; 8]);
+    for lane in 0..8 {
+        shifted[lane] = f64::from(values[lane]) * steps + SHIFT;
+    }
+    for lane in 0..8 {
+        let missed = f64::from(values[lane]) * factor - (shifted[lane] - SHIFT) * step;
+        residuals[lane] += missed * missed;
+    }
+    for lane in 0..8 {
+        // The lowest byte of such a number is the whole number, in two's complement.
+        codes[lane] = shifted[lane].to_bits() as i8;
+    }
+    codes
 }
 
 /// Adding 1.5 · 2⁵² to a smaller number leaves no bits for a fraction: it rounds to the nearest, without a call.
@@ -131,13 +150,28 @@ const SHIFT: f64 = 6_755_399_441_055_744.0;
 /// A bit for each value whose sign is plus.
 #[inline(always)]
 fn pluses(values: [f32; 8]) -> u8 {
-    let minus: u32 = (0..8).map(|lane| values[lane].to_bits() >> 31 << lane).sum();
+    let mut minus = 0;
+    for (lane, value) in values.iter().enumerate() {
+        minus |= value.to_bits() >> 31 << lane;
+    }
     !minus as u8
 }
 
 #[inline(always)]
 fn eight(bytes: &[u8; 32]) -> [f32; 8] {
-    std::array::from_fn(|lane| value(bytes, lane))
+    let mut values = [0.0; 8];
+    for (lane, place) in values.iter_mut().enumerate() {
+        *place = value(bytes, lane);
+    }
+    values
+}
+
+/// Fewer than 32 bytes, and zeros.
+#[inline(always)]
+fn padded(rest: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes
 }
 
 #[inline(always)]
