@@ -19,6 +19,10 @@ fn value(number: usize) -> Vec<u8> {
     number.to_le_bytes().repeat([1, 10, 300][number % 3])
 }
 
+fn annex(number: usize) -> Option<Vec<u8>> {
+    (number % 4 > 1).then(|| vec![number as u8; number * 5 % 60])
+}
+
 /// A segment's content and the locations of its 20 records.
 fn sound() -> &'static (Vec<u8>, Vec<Location>) {
     static SOUND: OnceLock<(Vec<u8>, Vec<Location>)> = OnceLock::new();
@@ -30,7 +34,9 @@ fn sound() -> &'static (Vec<u8>, Vec<Location>) {
                 let (key, value) = (format!("key:{number}"), value(number));
                 let expires_at_ms = (number % 2 == 0).then_some(1_800_000_000_000);
                 let cost = (number % 3 == 0).then_some(0.5);
-                let record = NewRecord { key: key.as_bytes(), value: &value, expires_at_ms, cost };
+                let annex = annex(number);
+                let record =
+                    NewRecord { key: key.as_bytes(), value: &value, expires_at_ms, cost, annex: annex.as_deref() };
                 store.append(0, &record).expect("room").location
             })
             .collect();
@@ -72,15 +78,17 @@ fuzz_target!(|bytes: &[u8]| {
         let Some(record) = store.record(&pin, *location) else { continue };
         // The CRC does not know where the record belongs; the expiry word does.
         let sound = record.verify() && record.expires_at_ms().is_ok();
-        let _ = (record.key(), record.value(), record.cost(), record.bytes());
+        let _ = (record.key(), record.annex(), record.value(), record.cost(), record.bytes());
         if sound && !forged && !from_nothing && number < locations.len() {
             assert_eq!(record.key(), format!("key:{number}").as_bytes());
+            assert_eq!(record.annex(), annex(number).as_deref());
             assert_eq!(record.value(), value(number));
         }
         let _ = store.set_expiry(&pin, *location, Some(1_900_000_000_000));
     }
     let _ = store.verify(1, &asked);
-    let new = NewRecord { key: b"new", value: b"value", expires_at_ms: None, cost: None };
+    let new = NewRecord { key: b"new", value: b"value", expires_at_ms: None, cost: None, annex: Some(b"annex") };
     let appended = store.append(0, &new).expect("room");
     assert_eq!(store.record(&pin, appended.location).map(|record| record.value()), Some(&b"value"[..]));
+    assert_eq!(store.record(&pin, appended.location).and_then(|record| record.annex()), Some(&b"annex"[..]));
 });

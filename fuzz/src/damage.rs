@@ -83,8 +83,17 @@ pub fn seal_segment(content: &mut [u8], offsets: &[usize]) {
         }
         let flags = content[at + 16];
         let key_bytes = if flags & 1 != 0 { u32_at(content, at + 17) as usize } else { usize::from(content[at + 17]) };
-        let head = 17 + if flags & 1 != 0 { 4 } else { 1 } + if flags & 2 != 0 { 4 } else { 0 };
-        let end = at.saturating_add(head).saturating_add(key_bytes).saturating_add(u32_at(content, at + 12) as usize);
+        let mut head = 17 + if flags & 1 != 0 { 4 } else { 1 } + if flags & 2 != 0 { 4 } else { 0 };
+        let mut annex_bytes = 0;
+        if flags & 4 != 0 {
+            if at + head + 4 > content.len() {
+                continue;
+            }
+            annex_bytes = u32_at(content, at + head) as usize;
+            head += 4;
+        }
+        let parts = [head, key_bytes, annex_bytes, u32_at(content, at + 12) as usize];
+        let end = parts.into_iter().fold(at, usize::saturating_add);
         if end <= content.len() {
             put_u32(content, at + 8, crc32fast::hash(&content[at + 12..end]));
         }

@@ -19,13 +19,19 @@ fn value_of(sequence: u64) -> Vec<u8> {
     Random(sequence).bytes(100 + (sequence % 7) as usize * 400)
 }
 
+fn annex_of(sequence: u64) -> Option<Vec<u8>> {
+    sequence.is_multiple_of(2).then(|| Random(!sequence).bytes((sequence % 5) as usize * 30))
+}
+
 fn key_of(entry: usize) -> [u8; 8] {
     (entry as u64).to_le_bytes()
 }
 
 fn put(store: &Store, index: &Index, entry: usize, sequence: u64) {
     let (key, value) = (key_of(entry), value_of(sequence));
-    let record = NewRecord { key: &key, value: &value, expires_at_ms: Some(sequence + 1), cost: None, annex: None };
+    let annex = annex_of(sequence);
+    let annex = annex.as_deref();
+    let record = NewRecord { key: &key, value: &value, expires_at_ms: Some(sequence + 1), cost: None, annex };
     let mut slot = index[entry].write().unwrap();
     let appended = store.append(0, &record).unwrap();
     if let Some((old, _)) = slot.replace((appended, sequence)) {
@@ -87,6 +93,7 @@ fn pinned_readers_never_see_a_segment_written_over() {
                         drop(slot);
                         std::thread::yield_now();
                         assert_eq!((record.key(), record.value()), (&key_of(entry)[..], &value_of(sequence)[..]));
+                        assert_eq!(record.annex(), annex_of(sequence).as_deref());
                         assert!(record.verify());
                         let expires = record.expires_at_ms().unwrap().unwrap();
                         assert!((sequence + 1..sequence + 10).contains(&expires));

@@ -16,6 +16,7 @@ struct Put {
     appended: Appended,
     key: Vec<u8>,
     value: Vec<u8>,
+    annex: Option<Vec<u8>>,
     /// Every expiry that may be found, the last synced one first.
     expires: Vec<Option<u64>>,
     synced: bool,
@@ -47,9 +48,14 @@ fn run(store: &Store, seed: u64) -> BTreeMap<Location, Put> {
                 let len = [5, 500, 5_000, 40_000][random.below(4)];
                 let (key, value) = (step.to_le_bytes().to_vec(), random.bytes(len));
                 let expires = Some(step).filter(|ms| ms % 2 == 1);
-                let record = NewRecord { key: &key, value: &value, expires_at_ms: expires, cost: None, annex: None };
+                let annex = [None, Some(9), Some(1_600)][random.below(3)].map(|len| random.bytes(len));
+                let record =
+                    NewRecord { key: &key, value: &value, expires_at_ms: expires, cost: None, annex: annex.as_deref() };
                 let Ok(appended) = store.append(0, &record) else { break };
-                puts.insert(appended.location, Put { appended, key, value, expires: vec![expires], synced: false });
+                puts.insert(
+                    appended.location,
+                    Put { appended, key, value, annex, expires: vec![expires], synced: false },
+                );
             }
         }
     }
@@ -67,7 +73,8 @@ fn check(disk: &SimSegments, puts: &BTreeMap<Location, Put>) -> Result<(), Strin
             None if put.synced => return Err(format!("{location}: synced, and lost")),
             None => {}
             Some((record, expires)) => {
-                if (record.key(), record.value()) != (&put.key[..], &put.value[..]) {
+                let expected = (&put.key[..], put.annex.as_deref(), &put.value[..]);
+                if (record.key(), record.annex(), record.value()) != expected {
                     return Err(format!("{location}: another record"));
                 }
                 if !put.expires.contains(&expires) {

@@ -12,8 +12,31 @@ use std::path::Path;
 use common::*;
 use sutra_mmap_store::{Appended, Damage, DamageKind, Directory, Location, NewRecord, OpenError, SegmentPhase, Store};
 
-/// Where it went, key, value, expiry, cost.
-type Entry = (Appended, Vec<u8>, Vec<u8>, Option<u64>, Option<f32>);
+/// What was stored, and where it went.
+struct Entry {
+    appended: Appended,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    expires_at_ms: Option<u64>,
+    cost: Option<f32>,
+    annex: Option<Vec<u8>>,
+}
+
+impl Entry {
+    fn new(appended: Appended, record: &NewRecord<'_>) -> Entry {
+        let NewRecord { key, value, expires_at_ms, cost, annex } = *record;
+        let annex = annex.map(<[u8]>::to_vec);
+        Entry { appended, key: key.to_vec(), value: value.to_vec(), expires_at_ms, cost, annex }
+    }
+
+    /// What it takes without padding, after the page of the format.
+    fn used_bytes(&self) -> usize {
+        let header = if self.key.len() < 256 { 18 } else { 21 } + if self.cost.is_some() { 4 } else { 0 };
+        let annexed = self.annex.as_ref().map_or(0, |annex| 4 + annex.len());
+        header + self.key.len() + annexed + self.value.len()
+    }
+}
+
 type Stored = BTreeMap<Location, Entry>;
 
 /// One segment file with records of every shape, and what is in it.
@@ -21,15 +44,23 @@ fn sample(folder: &Path) -> (Vec<u8>, Stored) {
     let store = open_directory(folder);
     let mut stored = Stored::new();
     let record = |key, value, expires_at_ms, cost| NewRecord { key, value, expires_at_ms, cost, annex: None };
+    let annexed = |annex, record| NewRecord { annex: Some(annex), ..record };
     let shapes = [
         record(b"key", b"value", None, None),
         record(b"k2", b"another value", Some(1_760_000_000_000), Some(0.25)),
         record(&[7; 256], b"long key", Some(1), None),
         record(b"", b"", None, Some(-1.0)),
+        // The annex's length lies in the word of the flags, across that and the next (twice), and in the next.
+        annexed(b"annex", record(b"a1", b"value", None, None)),
+        annexed(b"annex", record(&[8; 256], b"value", None, None)),
+        annexed(b"another annex", record(b"a3", b"value", Some(2), Some(0.5))),
+        annexed(b"annex", record(&[9; 256], b"value", None, Some(1.5))),
+        annexed(b"", record(b"a5", b"value", None, None)),
+        annexed(b"", record(b"", b"", None, None)),
     ];
     for it in shapes {
         let appended = store.append(0, &it).unwrap();
-        stored.insert(appended.location, (appended, it.key.to_vec(), it.value.to_vec(), it.expires_at_ms, it.cost));
+        stored.insert(appended.location, Entry::new(appended, &it));
     }
     store.sync().unwrap();
     drop(store);
@@ -48,12 +79,13 @@ fn open_content(content: &[u8]) -> (tempfile::TempDir, Store, Vec<Damage>) {
 fn refused(store: &Store, stored: &Stored) -> usize {
     let pin = store.pin();
     let mut refused = 0;
-    for (location, (appended, key, value, expires, cost)) in stored {
+    for (location, it) in stored {
         match believed(store, &pin, *location) {
             None => refused += 1,
             Some((record, found)) => {
-                assert_eq!((record.key(), record.value(), found), (&key[..], &value[..], *expires));
-                assert_eq!((record.cost(), record.bytes(), record.crc()), (*cost, appended.bytes, appended.crc));
+                assert_eq!((record.key(), record.value(), found), (&it.key[..], &it.value[..], it.expires_at_ms));
+                assert_eq!((record.annex(), record.cost()), (it.annex.as_deref(), it.cost));
+                assert_eq!((record.bytes(), record.crc()), (it.appended.bytes, it.appended.crc));
             }
         }
     }
@@ -65,12 +97,11 @@ fn every_flipped_bit_is_noticed_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, stored) = sample(folder.path());
     let path = folder.path().join("00001.seg");
-    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.0.bytes).max().unwrap() as usize;
+    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.appended.bytes).max().unwrap() as usize;
     let padding = |at: usize| {
-        stored.iter().any(|(location, (appended, key, value, _, cost))| {
-            let header = if key.len() < 256 { 18 } else { 21 } + if cost.is_some() { 4 } else { 0 };
+        stored.iter().any(|(location, it)| {
             let start = location.offset_bytes() as usize;
-            (start + header + key.len() + value.len()..start + appended.bytes as usize).contains(&at)
+            (start + it.used_bytes()..start + it.appended.bytes as usize).contains(&at)
         })
     };
     let mut noticed = 0;
@@ -99,7 +130,7 @@ fn a_file_cut_short_loses_what_is_cut_off_and_says_so() {
     for index in 0..20u8 {
         let (key, value) = ([index; 8], [index; 3000]);
         let appended = append(&store, &key, &value);
-        stored.insert(appended.location, (appended, key.to_vec(), value.to_vec(), None, None));
+        stored.insert(appended.location, Entry::new(appended, &plain(&key, &value)));
     }
     drop(store);
     let whole = std::fs::read(folder.path().join("00001.seg")).unwrap();
@@ -114,11 +145,11 @@ fn a_file_cut_short_loses_what_is_cut_off_and_says_so() {
         assert_eq!(damages, [Damage { segment: 1, kind }]);
         assert_eq!(folder.path().join("00001.seg").exists(), length >= 4096);
         let mapped = length / 4096 * 4096;
-        let lost = |(location, it): &(&Location, &Entry)| location.offset_bytes() as usize + 26 + it.2.len() > mapped;
+        let lost = |(location, it): &(&Location, &Entry)| location.offset_bytes() as usize + it.used_bytes() > mapped;
         assert_eq!(refused(&store, &stored), stored.iter().filter(lost).count(), "length {length}");
         for (location, it) in &stored {
-            let adopted = store.adopt(*location, it.0.bytes);
-            assert_eq!(adopted, location.offset_bytes() + it.0.bytes <= mapped as u32, "length {length}");
+            let adopted = store.adopt(*location, it.appended.bytes);
+            assert_eq!(adopted, location.offset_bytes() + it.appended.bytes <= mapped as u32, "length {length}");
         }
         store.finish_recovery();
         for index in 0..40u8 {
@@ -198,7 +229,7 @@ fn scribbled_records_are_never_returned_as_others() {
     println!("seed {:#x}", random.0);
     let folder = tempfile::tempdir().unwrap();
     let (whole, stored) = sample(folder.path());
-    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.0.bytes).max().unwrap() as usize;
+    let end = stored.iter().map(|(location, it)| location.offset_bytes() + it.appended.bytes).max().unwrap() as usize;
     for _ in 0..300 {
         let mut content = whole.clone();
         for _ in 0..1 + random.below(4) {
@@ -232,5 +263,58 @@ fn verification_finds_the_damaged_records_and_copies_refuse_them() {
     let pin = store.pin();
     let copied: Vec<bool> =
         locations.iter().map(|it| destination.append_copy(&read(&store, &pin, *it)).is_ok()).collect();
-    assert_eq!(copied, [true, false, true, false]);
+    assert_eq!(copied[..4], [true, false, true, false]);
+    assert!(copied[4..].iter().all(|it| *it));
+}
+
+/// Puts a right CRC on the record of so many bytes.
+fn seal(content: &mut [u8], start: usize, used_bytes: usize) {
+    let crc = crc32fast::hash(&content[start + 12..start + used_bytes]);
+    content[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_flag_without_a_meaning_is_not_believed_even_under_a_right_crc() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stored) = sample(folder.path());
+    for (location, it) in &stored {
+        let start = location.offset_bytes() as usize;
+        let mut content = whole.clone();
+        seal(&mut content, start, it.used_bytes());
+        assert_eq!(content, whole, "sealing is what the store does");
+        for flag in [8, 16, 32, 64, 128] {
+            let mut content = whole.clone();
+            content[start + 16] |= flag;
+            seal(&mut content, start, it.used_bytes());
+            let (_folder, store, _) = open_content(&content);
+            assert!(store.record(&store.pin(), *location).is_none(), "{location}, flag {flag}");
+            assert_eq!(refused(&store, &stored), 1, "the others are as they were");
+        }
+    }
+}
+
+#[test]
+fn an_annex_that_claims_to_be_too_long_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stored) = sample(folder.path());
+    for (location, it) in stored.iter().filter(|(_, it)| it.annex.is_some()) {
+        let annexed = it.annex.as_ref().unwrap().len();
+        let at = location.offset_bytes() as usize + it.used_bytes() - it.value.len() - annexed - it.key.len() - 4;
+        assert_eq!(whole[at..at + 4], (annexed as u32).to_le_bytes());
+        for claimed in [60_000, (1 << 20) + 1, 1 << 31, u32::MAX] {
+            let mut content = whole.clone();
+            content[at..at + 4].copy_from_slice(&u32::to_le_bytes(claimed));
+            // Room for a megabyte and more: what is refused then is the length itself.
+            let capacity = if claimed == 60_000 { content.len() } else { 3 << 20 };
+            content.resize(capacity, 0);
+            content[24..32].copy_from_slice(&(capacity as u64).to_le_bytes());
+            let crc = crc32fast::hash(&content[..60]);
+            content[60..64].copy_from_slice(&crc.to_le_bytes());
+            let (_folder, store, damages) = open_content(&content);
+            assert_eq!(damages, []);
+            let found = believed(&store, &store.pin(), *location).is_some();
+            let decoded = store.record(&store.pin(), *location).is_some();
+            assert!(!found && (!decoded || claimed == 60_000), "{location} claims {claimed}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ struct Entry {
     value: Vec<u8>,
     expires_at_ms: Option<u64>,
     cost: Option<f32>,
+    annex: Option<Vec<u8>>,
 }
 
 type Model = BTreeMap<Vec<u8>, Entry>;
@@ -33,10 +34,11 @@ fn step(store: &Store, model: &mut Model, freed: &mut Vec<u16>, random: &mut Ran
             let value = random.bytes(len);
             let expires_at_ms = Some(random.word() % 1000 + 1).filter(|ms| ms % 2 == 0);
             let cost = Some(random.below(9) as f32).filter(|cost| *cost > 3.0);
-            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex: None };
+            let annex = [None, Some(0), Some(40), Some(3100)][random.below(4)].map(|len| random.bytes(len));
+            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex: annex.as_deref() };
             match store.append(random.below(2), &record) {
                 Ok(appended) => {
-                    if let Some(old) = model.insert(key, Entry { appended, value, expires_at_ms, cost }) {
+                    if let Some(old) = model.insert(key, Entry { appended, value, expires_at_ms, cost, annex }) {
                         store.release(old.appended.location, old.appended.bytes);
                     }
                 }
@@ -105,7 +107,8 @@ fn validate(store: &Store, model: &Model) {
     for (key, entry) in model {
         let (record, expires_at_ms) =
             believed(store, &pin, entry.appended.location).expect("a live record is believed");
-        assert_eq!((record.key(), record.value()), (&key[..], &entry.value[..]));
+        let expected = (&key[..], entry.annex.as_deref(), &entry.value[..]);
+        assert_eq!((record.key(), record.annex(), record.value()), expected);
         assert_eq!((expires_at_ms, record.cost()), (entry.expires_at_ms, entry.cost));
         assert_eq!((record.bytes(), record.crc()), (entry.appended.bytes, entry.appended.crc));
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use sutra_mmap_store::format::{CLASSES_MAX, KEY_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use sutra_mmap_store::format::{ANNEX_BYTES_MAX, CLASSES_MAX, KEY_BYTES_MAX, SEGMENT_HEADER_BYTES};
 use sutra_mmap_store::{Damaged, Location, NewRecord, OpenError, Options, SegmentPhase, Store, StoreError};
 use sutra_testkit::segments::{SegmentFaults, SimSegments};
 
@@ -34,21 +34,24 @@ proptest! {
         value in prop::collection::vec(any::<u8>(), 0..5000),
         expires_at_ms in prop::option::of(1u64..1 << 48),
         cost in prop::option::of(any::<f32>()),
+        annex in prop::option::of(prop::collection::vec(any::<u8>(), 0..900)),
     ) {
         on_every_space(|space, it| {
             let store = open(it, options());
-            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex: None };
+            let annex = annex.as_deref();
+            let record = NewRecord { key: &key, value: &value, expires_at_ms, cost, annex };
             let others = [append(&store, b"before", b"1"), store.append(0, &record).unwrap(), append(&store, b"after", b"2")];
             let pin = store.pin();
             let stored = read(&store, &pin, others[1].location);
-            assert_eq!((stored.key(), stored.value()), (&key[..], &value[..]), "{space}");
+            assert_eq!((stored.key(), stored.annex(), stored.value()), (&key[..], annex, &value[..]), "{space}");
             assert_eq!(stored.expires_at_ms(), Ok(expires_at_ms));
             assert_eq!(stored.cost().map(f32::to_bits), cost.map(f32::to_bits));
             assert_eq!((stored.bytes(), stored.crc()), (others[1].bytes, others[1].crc));
             assert!(stored.verify() && stored.is_trusted());
             assert_eq!(&stored.shared_value()[..], &value[..]);
             let header = if key.len() < 256 { 18 } else { 21 } + if cost.is_some() { 4 } else { 0 };
-            assert_eq!(stored.bytes() as usize, (header + key.len() + value.len()).next_multiple_of(8));
+            let annexed = annex.map_or(0, |annex| 4 + annex.len());
+            assert_eq!(stored.bytes() as usize, (header + annexed + key.len() + value.len()).next_multiple_of(8));
             assert_eq!(read(&store, &pin, others[0].location).key(), b"before");
             assert_eq!(read(&store, &pin, others[2].location).key(), b"after");
         });
@@ -208,8 +211,13 @@ fn a_shared_value_outlives_the_store() {
 fn survivors_move_with_their_crc_and_expiry() {
     on_every_space(|_, it| {
         let store = open(it, options());
-        let record =
-            NewRecord { key: &[9; 300], value: b"value", expires_at_ms: Some(5), cost: Some(2.5), annex: None };
+        let record = NewRecord {
+            key: &[9; 300],
+            value: b"value",
+            expires_at_ms: Some(5),
+            cost: Some(2.5),
+            annex: Some(&[4; 70]),
+        };
         let old = store.append(0, &record).unwrap();
         let mut destination = store.open_destination(0).unwrap();
         let pin = store.pin();
@@ -219,6 +227,7 @@ fn survivors_move_with_their_crc_and_expiry() {
         let moved = read(&store, &pin, new.location);
         assert!(moved.verify() && moved.key() == [9; 300] && moved.value() == b"value");
         assert_eq!((moved.expires_at_ms(), moved.cost()), (Ok(Some(5)), Some(2.5)));
+        assert_eq!(moved.annex(), Some(&[4; 70][..]));
         let mut count = 0;
         while destination.append(&plain(b"key", &[0; 1000])).unwrap().is_some() {
             count += 1;
@@ -396,4 +405,26 @@ fn nonsense_is_refused_in_words() {
         assert!(matches!(store.append(0, &plain(&key, b"")), Err(StoreError::KeyTooLong { .. })));
         assert!(matches!(store.append(0, &plain(b"", &key)), Err(StoreError::ValueTooLong { .. })));
     }
+}
+
+#[test]
+fn an_annex_may_be_one_mebibyte_long_and_no_byte_more() {
+    on_every_space(|space, it| {
+        let store = open(it, options());
+        let annex = vec![7; ANNEX_BYTES_MAX + 1];
+        let longest = NewRecord { annex: Some(&annex[1..]), ..plain(b"key", b"value") };
+        let appended = store.append(0, &longest).unwrap();
+        assert_eq!(appended.bytes as usize, (18 + 4 + 3 + ANNEX_BYTES_MAX + 5).next_multiple_of(8));
+        {
+            let pin = store.pin();
+            let record = read(&store, &pin, appended.location);
+            assert_eq!((record.annex(), record.value()), (Some(&annex[1..]), &b"value"[..]), "{space}");
+            assert_eq!(record.shared_value(), b"value"[..]);
+        }
+        let before = store.live_bytes();
+        let refused = store.append(0, &NewRecord { annex: Some(&annex), ..plain(b"key", b"value") }).unwrap_err();
+        assert!(matches!(refused, StoreError::AnnexTooLong { bytes } if bytes == annex.len()));
+        assert_eq!(refused.to_string(), "annex of 1048577 bytes is longer than 1048576");
+        assert_eq!(store.live_bytes(), before, "nothing was stored");
+    });
 }
