@@ -39,6 +39,12 @@ impl Query {
         Query::new(metric, &bytes, dimension)
     }
 
+    /// The vector itself.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Prepares a query that uses these kernels and no others.
     ///
     /// # Errors

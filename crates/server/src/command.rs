@@ -258,9 +258,10 @@ impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> CommandError {
         match error {
             WriteError::WrongType => CommandError::WrongType,
-            WriteError::TooLarge { .. } | WriteError::OutOfMemory | WriteError::Unavailable(_) => {
-                CommandError::Write(error)
-            }
+            WriteError::TooLarge { .. }
+            | WriteError::OutOfMemory
+            | WriteError::Held { .. }
+            | WriteError::Unavailable(_) => CommandError::Write(error),
         }
     }
 }
@@ -282,6 +283,7 @@ impl fmt::Display for CommandError {
                 f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
             }
             CommandError::Write(WriteError::Unavailable(cause)) => write!(f, "MISCONF Writes are refused: {cause}"),
+            CommandError::Write(error @ WriteError::Held { .. }) => write!(f, "HELD {error}"),
             CommandError::Write(WriteError::WrongType) => write!(f, "{}", CommandError::WrongType),
         }
     }

@@ -10,7 +10,6 @@ pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod dispatch;
-pub mod glob;
 pub mod job;
 pub mod latency;
 pub mod logging;
@@ -27,3 +26,5 @@ pub mod statistics;
 pub mod table;
 mod transaction;
 pub mod trends;
+
+pub use sutra_shard::glob;

@@ -140,6 +140,13 @@ pub enum WriteError {
     },
     /// No room within the memory limit and nothing may be evicted.
     OutOfMemory,
+    /// An invalidation that covers the entry holds.
+    Held {
+        /// The invalidation.
+        lsn: u64,
+        /// Until when, in Unix milliseconds.
+        until_ms: u64,
+    },
     /// The log or the store has failed; writes are refused until it is whole again. The text names the cause.
     Unavailable(String),
 }
@@ -150,6 +157,9 @@ impl fmt::Display for WriteError {
             WriteError::WrongType => f.write_str("the entry holds another kind of value"),
             WriteError::TooLarge { bytes, bytes_max } => {
                 write!(f, "the value has {bytes} bytes, at most {bytes_max} are accepted")
+            }
+            WriteError::Held { lsn, until_ms } => {
+                write!(f, "the entry is covered by invalidation {lsn}, which refuses writes until {until_ms} ms")
             }
             WriteError::OutOfMemory => f.write_str("no room within the memory limit"),
             WriteError::Unavailable(cause) => write!(f, "writes are refused: {cause}"),

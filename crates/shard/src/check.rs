@@ -10,7 +10,6 @@ use crate::meta::Meta;
 use crate::options::{Limits, Options};
 use crate::recovery::{OpenError, Recovery};
 use crate::shard::Shard;
-use crate::slot::SlotKind;
 use overlay::Overlay;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -129,7 +128,7 @@ impl Shard {
             let guard = self.lock(stripe);
             for (db, database) in guard.databases() {
                 database.table.for_each(|_, slot| {
-                    if slot.kind() != SlotKind::Record {
+                    if !slot.kind().is_record() {
                         return;
                     }
                     let location = Location::from_bits(slot.location());

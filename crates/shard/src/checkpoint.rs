@@ -10,7 +10,6 @@ use crate::hash::STRIPES;
 use crate::heap::HeapValue;
 use crate::ops::Op;
 use crate::shard::Shard;
-use crate::slot::SlotKind;
 use crate::txn::Txn;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -119,6 +118,19 @@ impl Shard {
         for stripe in 0..STRIPES {
             start = start.min(self.write_stripe(stripe as u8, &mut writer, now_ms)?);
         }
+        // Last: what comes into being while the stripes are copied is in the log that is replayed, and is understood twice.
+        let mut body = Vec::new();
+        let mut bodies = Vec::new();
+        for edit in self.meaning_edits() {
+            body.extend_from_slice(&edit);
+            flush_body(&mut body, &mut bodies);
+        }
+        if !body.is_empty() {
+            bodies.push(body);
+        }
+        for body in &bodies {
+            writer.chunk(CHUNK_OPS, 0, 0, start, body)?;
+        }
         let chunks = writer.chunks;
         writer.chunk(CHUNK_END, 0, 0, Lsn(chunks), &[])?;
         writer.write()?;
@@ -148,7 +160,7 @@ impl Shard {
         txn.for_each_database(stripe, |db, database| {
             let mut words = Vec::with_capacity(if self.mapped { database.table.len() * 2 } else { 0 });
             database.table.for_each(|_, slot| {
-                if slot.kind() == SlotKind::Record {
+                if slot.kind().is_record() {
                     if self.mapped {
                         words.extend_from_slice(&slot.words());
                     } else {
@@ -173,7 +185,8 @@ impl Shard {
             let Some(record) = self.store.record(&pin, location) else { continue };
             let expires_at_ms = record.expires_at_ms().ok().flatten().unwrap_or(0);
             let cost = record.cost().unwrap_or(1.0);
-            Op::KeyPut { db, key: record.key(), value: record.value(), expires_at_ms, cost }.encode(&mut body);
+            let (key, value, annex) = (record.key(), record.value(), record.annex());
+            Op::KeyPut { db, key, value, expires_at_ms, cost, annex }.encode(&mut body);
             flush_body(&mut body, &mut bodies);
         }
         if !body.is_empty() {

@@ -8,10 +8,12 @@ mod api;
 mod boot;
 mod check;
 mod checkpoint;
+pub mod glob;
 mod hash;
 #[doc(hidden)]
 pub mod heap;
 mod maintenance;
+mod meaning;
 mod meta;
 mod ops;
 mod options;
@@ -30,10 +32,17 @@ pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, Wri
 pub use check::{CheckError, CheckReport, check};
 pub use heap::{HashValue, HeapValue};
 pub use maintenance::TickReport;
+pub use meaning::{
+    Annotations, Audit, DIMENSION_MAX, Details, DryRun, FeedbackReport, Filters, Hit, Invalidated, Invalidation,
+    LEASE_MS_MAX, LeaseGrant, Lookup, MeaningError, MeaningStats, Quantization, SPACE_NAME_BYTES_MAX, Search, Space,
+    SpaceCounters, SpaceOptions, TopEntry, VectorOf,
+};
 pub use options::{Limits, Options};
 pub use recovery::{OpenError, Recovery};
 pub use shard::Shard;
 pub use stats::{MemoryReport, PersistenceReport, ShardStats};
+pub use sutra_guard::{Facts, Guard};
+pub use sutra_hnsw_index::{Metric, Query, VectorError};
 pub use sutra_mmap_store::{Pin, map_large_allocations};
 pub use sutra_wal::Lsn;
 pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};

@@ -145,7 +145,13 @@ impl Shard {
         let index = u64::try_from(self.index_bytes.load(Ordering::Relaxed)).unwrap_or(0);
         let ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner).bytes() as u64;
         let log = self.log.as_ref().map_or(0, |log| log.buffered_bytes() as u64);
-        index + ghosts + log + self.heap_bytes.load(Ordering::Relaxed) + self.outside_bytes.load(Ordering::Relaxed)
+        let meaning = self.meaning_bytes();
+        index
+            + ghosts
+            + log
+            + meaning
+            + self.heap_bytes.load(Ordering::Relaxed)
+            + self.outside_bytes.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -409,7 +415,7 @@ impl Shard {
             let txn = Txn::begin_stripe(self, stripe as u8, now_ms);
             txn.for_each_database(stripe as u8, |_, database| {
                 database.table.for_each(|_, slot| {
-                    if slot.kind() != SlotKind::Record {
+                    if !slot.kind().is_record() {
                         return;
                     }
                     let tally = &mut tallies[usize::from(Location::from_bits(slot.location()).segment())];
@@ -444,7 +450,7 @@ impl Shard {
             let txn = Txn::begin_stripe(self, stripe as u8, now_ms);
             txn.for_each_database(stripe as u8, |db, database| {
                 database.table.for_each(|_, slot| {
-                    if slot.kind() != SlotKind::Record {
+                    if !slot.kind().is_record() {
                         return;
                     }
                     let location = Location::from_bits(slot.location());
@@ -572,6 +578,10 @@ impl Shard {
             self.give_back(&mut maintenance);
         }
         self.verify(&mut maintenance, now_ms);
+        drop(maintenance);
+        if let Err(error) = self.tick_meaning(now_ms) {
+            tracing::warn!(%error, "invalidations could not be completed");
+        }
         report.checkpoint_due = self.checkpoint_due.load(Ordering::Relaxed);
         report
     }

@@ -23,6 +23,8 @@ pub(crate) enum Op<'a> {
         expires_at_ms: u64,
         /// The entry was moved by a merge: its access data stay.
         moved: bool,
+        /// The record has an annex.
+        annotated: bool,
     },
     /// The slot that points to `location` goes.
     Remove { db: u8, hash: KeyHash, location: Location },
@@ -41,13 +43,34 @@ pub(crate) enum Op<'a> {
     /// Two databases are exchanged.
     Swap { a: u8, b: u8 },
     /// A string is stored (anonymous memory).
-    KeyPut { db: u8, key: &'a [u8], value: &'a [u8], expires_at_ms: u64, cost: f32 },
+    KeyPut { db: u8, key: &'a [u8], value: &'a [u8], expires_at_ms: u64, cost: f32, annex: Option<&'a [u8]> },
     /// A string goes (anonymous memory).
     KeyRemove { db: u8, key: &'a [u8] },
     /// A string expires at (anonymous memory; 0: never).
     KeyExpire { db: u8, key: &'a [u8], expires_at_ms: u64 },
     /// No edit: every record that a frame up to this LSN names is durable in its segment. Segments freed by then may have been used again.
     StoreSynced { through: u64 },
+    /// A vector space exists; `body` is its description.
+    Space { id: u32, body: &'a [u8] },
+    /// A vector space, and its rows with it, is gone; its entries are removed by edits of their own.
+    SpaceDrop { id: u32 },
+    /// An invalidation was published. `lsn` 0: by the frame that holds this edit.
+    Predicate { lsn: u64, state: PredicateState, count: u64, body: &'a [u8] },
+    /// The invalidation of this LSN has removed all that it covered: so many entries.
+    Swept { lsn: u64, count: u64 },
+    /// The invalidation of this LSN was taken back.
+    Undone { lsn: u64 },
+}
+
+/// How far an invalidation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PredicateState {
+    /// What it covers is being removed.
+    Active,
+    /// All that it covered is removed.
+    Swept,
+    /// It was taken back.
+    Undone,
 }
 
 /// A change inside a heap value.
@@ -82,9 +105,16 @@ const KEY_PUT: u8 = 13;
 const KEY_REMOVE: u8 = 14;
 const KEY_EXPIRE: u8 = 15;
 const STORE_SYNCED: u8 = 17;
+const SPACE: u8 = 18;
+const SPACE_DROP: u8 = 19;
+const PREDICATE: u8 = 20;
+const SWEPT: u8 = 21;
+const UNDONE: u8 = 22;
 
 const FLAG_OLD: u8 = 1;
 const FLAG_MOVED: u8 = 2;
+const FLAG_ANNOTATED: u8 = 4;
+const FLAG_ANNEX: u8 = 1;
 const FLAG_KEEP_TTL: u8 = 1;
 
 /// A frame body is no sequence of edits: it was written by another version, or its CRC protected a mistake.
@@ -100,8 +130,9 @@ impl Op<'_> {
     /// Appends the edit to a frame body.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved } => {
-                let flags = if old.is_some() { FLAG_OLD } else { 0 } | if *moved { FLAG_MOVED } else { 0 };
+            Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved, annotated } => {
+                let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+                let flags = flag(old.is_some(), FLAG_OLD) | flag(*moved, FLAG_MOVED) | flag(*annotated, FLAG_ANNOTATED);
                 let mut fixed = [0u8; 32];
                 fixed[..4].copy_from_slice(&[PLACE, *db, hash.stripe, flags]);
                 fixed[4..8].copy_from_slice(&hash.slot.to_le_bytes());
@@ -126,10 +157,14 @@ impl Op<'_> {
                 out.extend_from_slice(&expires_at_ms.to_le_bytes());
             }
             Op::HeapPut { db, key, expires_at_ms, cost, value } => {
-                encode_value(out, HEAP_PUT, *db, key, *expires_at_ms, *cost, value);
+                encode_value(out, [HEAP_PUT, *db, 0, 0], key, *expires_at_ms, *cost, value);
             }
-            Op::KeyPut { db, key, value, expires_at_ms, cost } => {
-                encode_value(out, KEY_PUT, *db, key, *expires_at_ms, *cost, value);
+            Op::KeyPut { db, key, value, expires_at_ms, cost, annex } => {
+                let flags = if annex.is_some() { FLAG_ANNEX } else { 0 };
+                encode_value(out, [KEY_PUT, *db, 0, flags], key, *expires_at_ms, *cost, value);
+                if let Some(annex) = annex {
+                    put_bytes(out, annex);
+                }
             }
             Op::HeapEdit { db, key, edit } => edit.encode(*db, key, out),
             Op::HeapRemove { db, key } => encode_key(out, HEAP_REMOVE, *db, 0, key),
@@ -148,6 +183,30 @@ impl Op<'_> {
                 out.extend_from_slice(&[STORE_SYNCED, 0, 0, 0]);
                 out.extend_from_slice(&through.to_le_bytes());
             }
+            Op::Space { id, body } => {
+                out.extend_from_slice(&[SPACE, 0, 0, 0]);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_bytes(out, body);
+            }
+            Op::SpaceDrop { id } => {
+                out.extend_from_slice(&[SPACE_DROP, 0, 0, 0]);
+                out.extend_from_slice(&id.to_le_bytes());
+            }
+            Op::Predicate { lsn, state, count, body } => {
+                out.extend_from_slice(&[PREDICATE, 0, 0, *state as u8]);
+                out.extend_from_slice(&lsn.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+                put_bytes(out, body);
+            }
+            Op::Swept { lsn, count } => {
+                out.extend_from_slice(&[SWEPT, 0, 0, 0]);
+                out.extend_from_slice(&lsn.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+            Op::Undone { lsn } => {
+                out.extend_from_slice(&[UNDONE, 0, 0, 0]);
+                out.extend_from_slice(&lsn.to_le_bytes());
+            }
         }
     }
 }
@@ -157,8 +216,9 @@ fn encode_key(out: &mut Vec<u8>, tag: u8, db: u8, flags: u8, key: &[u8]) {
     put_bytes(out, key);
 }
 
-fn encode_value(out: &mut Vec<u8>, tag: u8, db: u8, key: &[u8], expires_at_ms: u64, cost: f32, value: &[u8]) {
-    encode_key(out, tag, db, 0, key);
+fn encode_value(out: &mut Vec<u8>, head: [u8; 4], key: &[u8], expires_at_ms: u64, cost: f32, value: &[u8]) {
+    out.extend_from_slice(&head);
+    put_bytes(out, key);
     out.extend_from_slice(&expires_at_ms.to_le_bytes());
     out.extend_from_slice(&cost.to_le_bytes());
     put_bytes(out, value);
@@ -259,7 +319,8 @@ impl<'a> Ops<'a> {
                 let new = self.location()?;
                 let (bytes, crc, expires_at_ms) = (self.u32()?, self.u32()?, self.u64()?);
                 let old = if flags & FLAG_OLD != 0 { Some(self.location()?) } else { None };
-                Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved: flags & FLAG_MOVED != 0 }
+                let (moved, annotated) = (flags & FLAG_MOVED != 0, flags & FLAG_ANNOTATED != 0);
+                Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved, annotated }
             }
             REMOVE => {
                 let hash = KeyHash { stripe: third, slot: self.u32()? };
@@ -272,6 +333,19 @@ impl<'a> Ops<'a> {
             FLUSH => Op::Flush { db },
             SWAP => Op::Swap { a: db, b: third },
             STORE_SYNCED => Op::StoreSynced { through: self.u64()? },
+            SPACE => Op::Space { id: self.u32()?, body: self.bytes()? },
+            SPACE_DROP => Op::SpaceDrop { id: self.u32()? },
+            PREDICATE => {
+                let state = match flags {
+                    0 => PredicateState::Active,
+                    1 => PredicateState::Swept,
+                    2 => PredicateState::Undone,
+                    _ => return Err(Malformed),
+                };
+                Op::Predicate { lsn: self.u64()?, state, count: self.u64()?, body: self.bytes()? }
+            }
+            SWEPT => Op::Swept { lsn: self.u64()?, count: self.u64()? },
+            UNDONE => Op::Undone { lsn: self.u64()? },
             _ => {
                 let key = self.bytes()?;
                 match tag {
@@ -281,7 +355,9 @@ impl<'a> Ops<'a> {
                     }
                     KEY_PUT => {
                         let (expires_at_ms, cost) = (self.u64()?, f32::from_bits(self.u32()?));
-                        Op::KeyPut { db, key, expires_at_ms, cost, value: self.bytes()? }
+                        let value = self.bytes()?;
+                        let annex = if flags & FLAG_ANNEX != 0 { Some(self.bytes()?) } else { None };
+                        Op::KeyPut { db, key, expires_at_ms, cost, value, annex }
                     }
                     HEAP_WRITE_RANGE => {
                         let offset = self.u64()?;

@@ -28,12 +28,14 @@ impl Txn<'_> {
     /// Time to live (`None`: persistent), bytes and cost of the entry of a slot, as a policy wants them.
     pub(crate) fn slot_facts(&self, stripe: u8, slot: Slot, now_ms: u64) -> (Option<u64>, u32, f32) {
         let (expires_at_ms, bytes, cost) = match slot.kind() {
-            SlotKind::Record => match self.shard.store.record(&self.pin, Location::from_bits(slot.location())) {
-                Some(record) => {
-                    (record.expires_at_ms().unwrap_or(Some(0)), record.bytes(), record.cost().unwrap_or(1.0))
+            SlotKind::Record | SlotKind::Annotated => {
+                match self.shard.store.record(&self.pin, Location::from_bits(slot.location())) {
+                    Some(record) => {
+                        (record.expires_at_ms().unwrap_or(Some(0)), record.bytes(), record.cost().unwrap_or(1.0))
+                    }
+                    None => (Some(0), 1, 0.0),
                 }
-                None => (Some(0), 1, 0.0),
-            },
+            }
             SlotKind::Heap => match self.stripe(stripe).heap.at(slot.location() as u32) {
                 Some(entry) => {
                     (entry.expires_at_ms, u32::try_from(entry.accounted_bytes).unwrap_or(u32::MAX), entry.cost)
@@ -51,7 +53,7 @@ impl Txn<'_> {
         let position = database.table.find_exact(hash.slot, location, kind)?;
         let slot = database.table.slot(position)?;
         match kind {
-            SlotKind::Record => {
+            SlotKind::Record | SlotKind::Annotated => {
                 let location = Location::from_bits(location);
                 let record = self.shard.store.record(&self.pin, location);
                 let bytes = record.map_or(0, |record| record.bytes());
@@ -131,11 +133,15 @@ impl Txn<'_> {
                 crc: appended.crc,
                 expires_at_ms: expires_at_ms.unwrap_or(0),
                 moved: true,
+                annotated: slot.kind() == SlotKind::Annotated,
             }
             .encode(&mut self.frame);
         }
         let moved = slot.with_location(appended.location.to_bits());
         self.stripe_mut(hash.stripe).database_or_new(db).replace(position, slot, moved);
+        if slot.kind() == SlotKind::Annotated {
+            self.move_row(db, hash, from, appended.location);
+        }
         self.shard.store.release(from, bytes);
         Moved::To(appended.bytes)
     }

@@ -4,6 +4,7 @@
 use crate::boot;
 use crate::checkpoint::{self, Chunk};
 use crate::hash::{KeyHash, STRIPES};
+use crate::meaning::Recovered;
 use crate::meta::Meta;
 use crate::ops::{Op, Ops};
 use crate::options::{Limits, Options};
@@ -99,14 +100,20 @@ struct Replayer<'s> {
     store_synced: Lsn,
     /// The machine has not been started anew since the directory was last used, so no record is missing for want of a sync.
     same_boot: bool,
+    /// Spaces and invalidations.
+    meaning: Recovered,
+    /// An invalidation by name was carried out again: what its sweep had logged finds nothing.
+    swept_again: bool,
     /// Expiry words to be set at the end, for records that are still where they were.
     expiries: HashMap<Location, (KeyHash, Option<u64>)>,
 }
 
 impl Replay for Replayer<'_> {
     fn preview(&mut self, _lsn: Lsn, body: &[u8]) {
-        if let Some(Ok(Op::StoreSynced { through })) = Ops::new(body).next() {
-            self.store_synced = self.store_synced.max(Lsn(through));
+        match Ops::new(body).next() {
+            Some(Ok(Op::StoreSynced { through })) => self.store_synced = self.store_synced.max(Lsn(through)),
+            Some(Ok(op)) => self.meaning.preview(&op),
+            Some(Err(_)) | None => {}
         }
     }
 
@@ -122,6 +129,9 @@ impl Replay for Replayer<'_> {
             };
             let stripe_lsn = &self.stripe_lsn;
             let wants = |stripe: u8| lsn > stripe_lsn[stripe as usize];
+            if let Some(predicate) = self.meaning.note(lsn, &op) {
+                self.swept_again |= self.shard.replay_by_name(&predicate, &wants) > 0;
+            }
             match self.shard.replay(&op, self.now_ms, &wants) {
                 Replayed::Done => {
                     self.report.edits += 1;
@@ -181,6 +191,11 @@ impl Replayer<'_> {
             | Op::KeyPut { .. }
             | Op::KeyRemove { .. }
             | Op::KeyExpire { .. }
+            | Op::Space { .. }
+            | Op::SpaceDrop { .. }
+            | Op::Predicate { .. }
+            | Op::Swept { .. }
+            | Op::Undone { .. }
             | Op::StoreSynced { .. } => {}
         }
     }
@@ -308,6 +323,8 @@ impl Shard {
             missing: 0,
             store_synced: Lsn(0),
             same_boot: options.boot_id.is_some() && boot::last_id(&*storage)? == options.boot_id,
+            meaning: Recovered::default(),
+            swept_again: false,
             expiries: HashMap::new(),
         };
         let start = if options.log { replayer.load_checkpoint(&*storage)? } else { Lsn(0) };
@@ -332,11 +349,12 @@ impl Shard {
             log = Some(opened);
         }
         replayer.set_expiries();
-        let (missing, same_boot) = (replayer.missing, replayer.same_boot);
+        let (missing, same_boot, swept_again) = (replayer.missing, replayer.same_boot, replayer.swept_again);
+        let meaning = std::mem::take(&mut replayer.meaning);
         let mut report = replayer.report;
         // Replaying payloads may evict, as the live path did; what is then said of the evicted entries finds nothing, rightly.
         let evicted = shard.tally.evicted_memory.load(Ordering::Relaxed) > 0;
-        if missing > 0 && !evicted && report.damage.is_empty() {
+        if missing > 0 && !evicted && !swept_again && report.damage.is_empty() {
             report.damage.push(format!("{missing} edits of the log name entries that are not there"));
         }
         if let Some(id) = &options.boot_id
@@ -345,6 +363,7 @@ impl Shard {
             boot::note(&*storage, id)?;
         }
         shard.adopt_records();
+        report.damage.extend(shard.finish_meaning(meaning));
         shard.log = log;
         report.entries = shard.entries();
         Ok((shard, report))
@@ -359,7 +378,7 @@ impl Shard {
                 let stripe = self.lock(stripe);
                 for (_, database) in stripe.databases() {
                     database.table.for_each(|_, slot| {
-                        if slot.kind() == SlotKind::Record {
+                        if slot.kind().is_record() {
                             visit(Location::from_bits(slot.location()));
                         }
                     });
@@ -406,6 +425,7 @@ impl Replayer<'_> {
             Chunk::Ops { body } => {
                 seen += 1;
                 for op in Ops::new(&body).flatten() {
+                    self.meaning.note(Lsn(0), &op);
                     self.shard.replay(&op, self.now_ms, &|_| true);
                 }
             }
@@ -445,7 +465,7 @@ impl Replayer<'_> {
         let mut entries = 0;
         for pair in words.chunks_exact(2) {
             if let Some(slot) = Slot::from_words([pair[0], pair[1]])
-                && slot.kind() == SlotKind::Record
+                && slot.kind().is_record()
             {
                 database.expires += u64::from(slot.expiry_hint() != ExpiryHint::NONE);
                 database.table.insert(slot);

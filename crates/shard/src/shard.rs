@@ -7,6 +7,7 @@ use crate::api::{DatabaseStats, Scope, WriteError};
 use crate::hash::{KeyHash, STRIPES};
 use crate::heap::{HashOptions, HeapValue};
 use crate::maintenance::Maintenance;
+use crate::meaning::Meaning;
 use crate::ops::{Edit, Op};
 use crate::options::Limits;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
@@ -53,6 +54,7 @@ pub struct Shard {
     hash_fields_max: AtomicUsize,
     hash_item_bytes_max: AtomicUsize,
     pub(crate) directory_lock: Option<DirectoryLock>,
+    pub(crate) meaning: Meaning,
 }
 
 /// Counters that only grow.
@@ -130,8 +132,10 @@ impl Shard {
             hash_fields_max: AtomicUsize::new(HashOptions::default().fields_max),
             hash_item_bytes_max: AtomicUsize::new(HashOptions::default().item_bytes_max),
             directory_lock: None,
+            meaning: Meaning::default(),
         };
         shard.set_policy(limits.policy);
+        shard.make_unplaced();
         shard
     }
 
@@ -141,6 +145,15 @@ impl Shard {
     }
 
     pub(crate) fn lock(&self, stripe: u8) -> MutexGuard<'_, Stripe> {
+        let guard = self.lock_unswept(stripe);
+        if guard.swept_through == self.meaning.by_name_sequence.load(Ordering::Relaxed) {
+            return guard;
+        }
+        self.sweep_by_name(stripe, guard)
+    }
+
+    /// Locks a stripe that may hold what an invalidation by name has removed.
+    pub(crate) fn lock_unswept(&self, stripe: u8) -> MutexGuard<'_, Stripe> {
         self.stripes[stripe as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,7 +171,7 @@ impl Shard {
         let stripe = self.lock(hash.stripe);
         let Some(database) = stripe.database(db) else { return };
         if let Some((_, slot)) = database.table.candidates(hash.slot).next()
-            && slot.kind() == SlotKind::Record
+            && slot.kind().is_record()
         {
             self.store.prefetch(pin, Location::from_bits(slot.location()));
         }
@@ -457,6 +470,7 @@ impl Shard {
     /// Empties one database of a stripe; with a pin the records are released in the store too (recovery counts them at its end).
     pub(crate) fn flush_stripe(&self, stripe: &mut Stripe, db: u8, pin: Option<&Pin>) -> Change {
         stripe.database_changed(db);
+        stripe.leases.forget_before(self.meaning.tick_position());
         let Some(database) = stripe.take_database(db) else { return Change::default() };
         let mut change = Change {
             entries: -(database.table.len() as i64),
@@ -464,11 +478,14 @@ impl Shard {
             heap_bytes: 0,
         };
         database.table.for_each(|_, slot| match slot.kind() {
-            SlotKind::Record => {
+            SlotKind::Record | SlotKind::Annotated => {
                 if let Some(pin) = pin {
                     let location = Location::from_bits(slot.location());
                     let bytes = self.store.record(pin, location).map_or(0, |record| record.bytes());
                     self.store.release(location, bytes);
+                }
+                if let Some(row) = stripe.rows.remove(&slot.location()) {
+                    self.free_row(row);
                 }
             }
             SlotKind::Heap => {
@@ -517,7 +534,13 @@ impl Shard {
     /// Applies one decoded edit of the log to the stripes that `wants` accepts. Recovery only; the live path applies while it decides.
     pub(crate) fn replay(&self, op: &Op<'_>, now_ms: u64, wants: &dyn Fn(u8) -> bool) -> Replayed {
         let change = match op {
-            Op::StoreSynced { .. } => return Replayed::Skipped,
+            // What concerns the whole shard's meaning is kept by recovery itself.
+            Op::StoreSynced { .. }
+            | Op::Space { .. }
+            | Op::SpaceDrop { .. }
+            | Op::Predicate { .. }
+            | Op::Swept { .. }
+            | Op::Undone { .. } => return Replayed::Skipped,
             Op::Flush { db } => {
                 for stripe in (0..=u8::MAX).filter(|stripe| wants(*stripe)) {
                     self.account(self.flush_stripe(
@@ -534,20 +557,21 @@ impl Shard {
                     .for_each(|stripe| self.lock(stripe).swap_databases(*a, *b));
                 return Replayed::Done;
             }
-            Op::Place { db, hash, old, new, expires_at_ms, moved, .. } => {
+            Op::Place { db, hash, old, new, expires_at_ms, moved, annotated, .. } => {
                 if !wants(hash.stripe) {
                     return Replayed::Skipped;
                 }
                 let expires = (*expires_at_ms != 0).then_some(*expires_at_ms);
                 let mut stripe = self.lock(hash.stripe);
                 let hint = ExpiryHint::new(expires, now_ms);
+                let kind = if *annotated { SlotKind::Annotated } else { SlotKind::Record };
                 let database = stripe.database_or_new(*db);
                 let at = old.and_then(|old| database.table.find_exact(hash.slot, old.to_bits(), SlotKind::Record));
                 let before = database.table.memory_bytes() as i64;
                 let (entries, missing) = match at {
                     Some(position) => {
                         let slot = database.table.slot(position).unwrap_or(Slot::EMPTY);
-                        let mut new_slot = slot.with_location(new.to_bits()).with_expiry_hint(hint);
+                        let mut new_slot = slot.with_location(new.to_bits()).with_expiry_hint(hint).with_kind(kind);
                         if !moved {
                             new_slot = new_slot.with_clock(now_ms);
                         }
@@ -555,7 +579,7 @@ impl Shard {
                         (0, false)
                     }
                     None => {
-                        let slot = Slot::new(hash.slot, SlotKind::Record, new.to_bits()).with_clock(now_ms);
+                        let slot = Slot::new(hash.slot, kind, new.to_bits()).with_clock(now_ms);
                         database.insert(slot.with_expiry_hint(hint).with_frequency(frequency::INITIAL));
                         (1, old.is_some())
                     }
@@ -645,6 +669,11 @@ impl Shard {
                     | Op::KeyPut { .. }
                     | Op::KeyRemove { .. }
                     | Op::KeyExpire { .. }
+                    | Op::Space { .. }
+                    | Op::SpaceDrop { .. }
+                    | Op::Predicate { .. }
+                    | Op::Swept { .. }
+                    | Op::Undone { .. }
                     | Op::StoreSynced { .. } => self.remove_heap(&mut stripe, *db, hash, key),
                 }
             }
@@ -667,9 +696,10 @@ impl Shard {
         }
         let mut txn = self.begin(Scope::Key(key), now_ms).replaying();
         let done = match op {
-            Op::KeyPut { value, expires_at_ms, cost, .. } => {
+            Op::KeyPut { value, expires_at_ms, cost, annex, .. } => {
                 let expires_at_ms = (*expires_at_ms != 0).then_some(*expires_at_ms);
-                txn.put(db, key, value, crate::api::Put { expires_at_ms, cost: Some(*cost) }).is_ok()
+                let put = crate::api::Put { expires_at_ms, cost: Some(*cost) };
+                txn.put_record(db, key, value, put, *annex).is_ok()
             }
             Op::KeyExpire { expires_at_ms, .. } => {
                 let at = (*expires_at_ms != 0).then_some(*expires_at_ms);
@@ -685,6 +715,11 @@ impl Shard {
             | Op::HeapExpire { .. }
             | Op::Flush { .. }
             | Op::Swap { .. }
+            | Op::Space { .. }
+            | Op::SpaceDrop { .. }
+            | Op::Predicate { .. }
+            | Op::Swept { .. }
+            | Op::Undone { .. }
             | Op::StoreSynced { .. } => txn.delete(db, key),
         };
         if done { Replayed::Done } else { Replayed::Missing }

@@ -65,6 +65,20 @@ pub enum SlotKind {
     Record,
     /// A value on the heap; the location is its index in a slab.
     Heap,
+    /// A record with an annex, which has a row in a space; the location is the segment and offset.
+    Annotated,
+}
+
+impl SlotKind {
+    /// Whether the location is a record's.
+    #[inline]
+    #[must_use]
+    pub fn is_record(self) -> bool {
+        match self {
+            SlotKind::Record | SlotKind::Annotated => true,
+            SlotKind::Empty | SlotKind::Heap => false,
+        }
+    }
 }
 
 /// One entry of the index. A plain value of 16 bytes; the `with_*` methods give a changed copy.
@@ -84,13 +98,12 @@ impl Slot {
         Slot { head: u64::from(hash) << HASH_SHIFT | kind_bits(kind), body: 0 }.with_location(location)
     }
 
-    /// The slot of a checkpoint image; `None` if the kind is the reserved one or a gap is not all zero.
+    /// The slot of a checkpoint image; `None` if a gap is not all zero.
     pub fn from_words(words: [u64; 2]) -> Option<Slot> {
         let [head, body] = words;
         match head & KIND_MASK {
             0 if head != 0 || body != 0 => None,
-            0..=2 => Some(Slot { head, body }),
-            _ => None,
+            _ => Some(Slot { head, body }),
         }
     }
 
@@ -111,8 +124,8 @@ impl Slot {
         match self.head & KIND_MASK {
             0 => SlotKind::Empty,
             1 => SlotKind::Record,
-            // Kind 3 cannot be built: `new` takes the enum and `from_words` refuses it.
-            _ => SlotKind::Heap,
+            2 => SlotKind::Heap,
+            _ => SlotKind::Annotated,
         }
     }
 
@@ -256,6 +269,7 @@ fn kind_bits(kind: SlotKind) -> u64 {
         SlotKind::Empty => 0,
         SlotKind::Record => 1,
         SlotKind::Heap => 2,
+        SlotKind::Annotated => 3,
     }
 }
 
@@ -273,8 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn words_with_the_reserved_kind_or_a_dirty_gap_are_refused() {
-        assert_eq!(Slot::from_words([3, 0]), None);
+    fn words_of_a_dirty_gap_are_refused() {
         assert_eq!(Slot::from_words([0, 1]), None);
         assert_eq!(Slot::from_words([4, 0]), None);
         assert_eq!(Slot::from_words([0, 0]), Some(Slot::EMPTY));

@@ -4,6 +4,7 @@
 //! index of a filled place in `heap`; no two slots of a database are of the same key.
 
 use crate::heap::HeapValue;
+use crate::meaning::{Leases, RowMap};
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::table::Table;
 use std::cell::Cell;
@@ -86,6 +87,11 @@ pub(crate) struct Stripe {
     databases: Vec<Option<Box<Database>>>,
     pub(crate) heap: Slab,
     watches: Vec<Watch>,
+    /// The rows of annotated entries.
+    pub(crate) rows: RowMap,
+    pub(crate) leases: Leases,
+    /// The last invalidation by name that this stripe was swept of.
+    pub(crate) swept_through: u64,
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) appended_bytes: Cell<u64>,
@@ -98,6 +104,9 @@ impl Stripe {
             databases: Vec::new(),
             heap: Slab::default(),
             watches: Vec::new(),
+            rows: RowMap::default(),
+            leases: Leases::default(),
+            swept_through: 0,
             hits: Cell::new(0),
             misses: Cell::new(0),
             appended_bytes: Cell::new(0),

@@ -96,10 +96,11 @@ impl Table {
         Candidates { cells: &self.cells, position: home(hash, self.capacity), hash }
     }
 
-    /// The position of the one slot with this hash, location and kind.
+    /// The position of the one slot with this hash, location and kind; records with and without an annex count as one kind, since a
+    /// location is of one record.
     pub fn find_exact(&self, hash: u32, location: u64, kind: SlotKind) -> Option<usize> {
         self.candidates(hash)
-            .find(|(_, slot)| slot.location() == location && slot.kind() == kind)
+            .find(|(_, slot)| slot.location() == location && slot.kind().is_record() == kind.is_record())
             .map(|(position, _)| position)
     }
 

@@ -67,9 +67,10 @@ impl std::fmt::Debug for Txn<'_> {
 }
 
 /// Where a key's entry is, expired or not.
-struct Found<'t> {
-    position: usize,
-    slot: Slot,
+pub(crate) struct Found<'t> {
+    db: u8,
+    pub(crate) position: usize,
+    pub(crate) slot: Slot,
     body: Body<'t>,
 }
 
@@ -79,8 +80,16 @@ enum Body<'t> {
     Heap(&'t HeapEntry),
 }
 
-impl Found<'_> {
-    fn expires_at_ms(&self) -> Option<u64> {
+impl<'t> Found<'t> {
+    /// The record, unless the entry is on the heap.
+    pub(crate) fn record(&self) -> Option<Record<'t>> {
+        match self.body {
+            Body::Record(record) => Some(record),
+            Body::Heap(_) => None,
+        }
+    }
+
+    pub(crate) fn expires_at_ms(&self) -> Option<u64> {
         match self.body {
             Body::Record(record) => record.expires_at_ms().unwrap_or(Some(0)),
             Body::Heap(entry) => entry.expires_at_ms,
@@ -129,6 +138,29 @@ impl<'s> Txn<'s> {
         Txn { shard, held, pin: shard.store.pin(), now_ms, frame: Vec::new(), touch: false, replays: false }
     }
 
+    /// Wraps a stripe that is locked already.
+    pub(crate) fn of_guard(shard: &'s Shard, stripe: u8, guard: MutexGuard<'s, Stripe>, now_ms: u64) -> Txn<'s> {
+        let held = Held::Some(vec![(stripe, guard)]);
+        Txn { shard, held, pin: shard.store.pin(), now_ms, frame: Vec::new(), touch: false, replays: false }
+    }
+
+    /// Gives the one locked stripe back, still locked, when what was changed is in the log.
+    pub(crate) fn into_guard(mut self) -> Option<MutexGuard<'s, Stripe>> {
+        if let Err(error) = self.append_frame() {
+            tracing::error!(%error, "a change could not be logged");
+        }
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Some(mut guards) => guards.pop().map(|(_, guard)| guard),
+            Held::One { guard, .. } => Some(guard),
+            Held::Nothing => None,
+        }
+    }
+
+    /// Whether this is recovery, which makes rows at its end.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.replays
+    }
+
     /// For recovery: expired entries count as live.
     pub(crate) fn replaying(mut self) -> Self {
         self.replays = true;
@@ -172,7 +204,7 @@ impl<'s> Txn<'s> {
 
     // ---- finding ----
 
-    fn hash_of(&self, key: &[u8]) -> KeyHash {
+    pub(crate) fn hash_of(&self, key: &[u8]) -> KeyHash {
         match &self.held {
             Held::One { hash, key_address, key_bytes, .. }
                 if *key_address == key.as_ptr() as usize && *key_bytes == key.len() =>
@@ -205,11 +237,11 @@ impl<'s> Txn<'s> {
         }
     }
 
-    fn find(&self, db: u8, hash: KeyHash, key: &[u8]) -> Option<Found<'_>> {
+    pub(crate) fn find(&self, db: u8, hash: KeyHash, key: &[u8]) -> Option<Found<'_>> {
         let stripe = self.stripe(hash.stripe);
         for (position, slot) in stripe.database(db)?.table.candidates(hash.slot) {
             match slot.kind() {
-                SlotKind::Record => {
+                SlotKind::Record | SlotKind::Annotated => {
                     let location = Location::from_bits(slot.location());
                     let Some(record) = self.shard.store.record(&self.pin, location) else {
                         self.shard.report_damage(db, hash, location);
@@ -220,13 +252,13 @@ impl<'s> Txn<'s> {
                         continue;
                     }
                     if record.key() == key {
-                        return Some(Found { position, slot, body: Body::Record(record) });
+                        return Some(Found { db, position, slot, body: Body::Record(record) });
                     }
                 }
                 SlotKind::Heap => {
                     let Some(entry) = stripe.heap.at(slot.location() as u32) else { continue };
                     if *entry.key == *key {
-                        return Some(Found { position, slot, body: Body::Heap(entry) });
+                        return Some(Found { db, position, slot, body: Body::Heap(entry) });
                     }
                 }
                 SlotKind::Empty => {}
@@ -252,7 +284,7 @@ impl<'s> Txn<'s> {
         }
     }
 
-    fn is_live(&self, found: &Found<'_>) -> bool {
+    pub(crate) fn is_live(&self, found: &Found<'_>) -> bool {
         if self.replays {
             return true;
         }
@@ -264,7 +296,14 @@ impl<'s> Txn<'s> {
                 HeapValue::Bytes(_) => true,
             },
         };
-        has_content && found.expires_at_ms().is_none_or(|at| at > self.now_ms)
+        has_content && found.expires_at_ms().is_none_or(|at| at > self.now_ms) && !self.is_covered(found)
+    }
+
+    /// Whether an invalidation that is being swept has removed the entry.
+    fn is_covered(&self, found: &Found<'_>) -> bool {
+        found.slot.kind() == SlotKind::Annotated
+            && self.shard.meaning.active_count.load(Ordering::Relaxed) > 0
+            && found.record().is_some_and(|record| self.shard.is_covered(found.db, &record))
     }
 
     // ---- reading ----
@@ -310,7 +349,7 @@ impl<'s> Txn<'s> {
         }
     }
 
-    fn read(&self, db: u8, key: &[u8]) -> Option<Found<'_>> {
+    pub(crate) fn read(&self, db: u8, key: &[u8]) -> Option<Found<'_>> {
         let hash = self.hash_of(key);
         let stripe = self.stripe(hash.stripe);
         let Some(found) = self.find(db, hash, key).filter(|found| self.is_live(found)) else {
@@ -327,7 +366,7 @@ impl<'s> Txn<'s> {
     }
 
     /// The slot after an access now.
-    fn touched(&self, stripe: &Stripe, slot: Slot) -> Slot {
+    pub(crate) fn touched(&self, stripe: &Stripe, slot: Slot) -> Slot {
         let slot_now = slot.with_clock(self.now_ms);
         if !self.shard.counts_frequency() {
             return slot_now;
@@ -337,7 +376,7 @@ impl<'s> Txn<'s> {
         slot_now.with_frequency(frequency::touched(decayed, stripe.random() as u32))
     }
 
-    fn value<'t>(&'t self, found: &Found<'t>) -> Value<'t> {
+    pub(crate) fn value<'t>(&'t self, found: &Found<'t>) -> Value<'t> {
         match found.body {
             Body::Record(record) => Value::String(StringRef { bytes: record.value(), record: Some(record) }),
             Body::Heap(entry) => match &entry.value {
@@ -374,18 +413,41 @@ impl<'s> Txn<'s> {
     /// # Errors
     /// [`WriteError::TooLarge`], [`WriteError::OutOfMemory`] or [`WriteError::Unavailable`]; nothing was changed.
     pub fn put(&mut self, db: u8, key: &[u8], value: &[u8], put: Put) -> Result<(), WriteError> {
+        self.admit(db, key)?;
+        self.put_record(db, key, value, put, None)
+    }
+
+    /// [`Txn::put`] of a value with an annex, or without.
+    pub(crate) fn put_record(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        value: &[u8],
+        put: Put,
+        annex: Option<&[u8]>,
+    ) -> Result<(), WriteError> {
         self.shard.writable()?;
         let hash = self.hash_of(key);
-        let record = NewRecord { key, value, expires_at_ms: put.expires_at_ms, cost: put.cost, annex: None };
+        let row = match annex {
+            Some(annex) => self.reserve_row(db, hash, key, annex, value)?,
+            None => None,
+        };
+        let record = NewRecord { key, value, expires_at_ms: put.expires_at_ms, cost: put.cost, annex };
         let class = self.shard.class_of(put.expires_at_ms, self.now_ms);
-        let appended = self.shard.store.append(class, &record).map_err(|error| self.shard.refusal(error))?;
+        let appended = match self.shard.store.append(class, &record) {
+            Ok(appended) => appended,
+            Err(error) => {
+                self.give_up_row(row);
+                return Err(self.shard.refusal(error));
+            }
+        };
         let (old, _) = self.old(db, hash, key);
         let expires_at_ms = put.expires_at_ms.unwrap_or(0);
         if let Old::Heap { position, index } = old {
             self.drop_heap(db, hash, key, position, index);
         }
         if self.shard.logs_keys() {
-            let op = Op::KeyPut { db, key, value, expires_at_ms, cost: put.cost.unwrap_or(1.0) };
+            let op = Op::KeyPut { db, key, value, expires_at_ms, cost: put.cost.unwrap_or(1.0), annex };
             op.encode(&mut self.frame);
         } else if self.shard.log.is_some() {
             let old = match old {
@@ -393,23 +455,32 @@ impl<'s> Txn<'s> {
                 Old::Nothing | Old::Heap { .. } => None,
             };
             let (new, bytes, crc) = (appended.location, appended.bytes, appended.crc);
-            Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved: false }.encode(&mut self.frame);
+            let annotated = annex.is_some();
+            let op = Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved: false, annotated };
+            op.encode(&mut self.frame);
         }
         let total = &self.stripe(hash.stripe).appended_bytes;
         total.set(total.get() + u64::from(appended.bytes));
         let hint = ExpiryHint::new(put.expires_at_ms, self.now_ms);
         let now_ms = self.now_ms;
+        let kind = if annex.is_some() { SlotKind::Annotated } else { SlotKind::Record };
         if let Old::Record { position, slot, location, bytes } = old {
             let stripe = self.stripe(hash.stripe);
             let new = self.touched(stripe, slot).with_location(appended.location.to_bits()).with_expiry_hint(hint);
-            self.stripe_mut(hash.stripe).database_or_new(db).replace(position, slot, new);
+            self.stripe_mut(hash.stripe).database_or_new(db).replace(position, slot, new.with_kind(kind));
+            if slot.kind() == SlotKind::Annotated {
+                self.drop_row(hash.stripe, location, row.as_ref());
+            }
             self.shard.store.release(location, bytes);
         } else {
-            let slot = Slot::new(hash.slot, SlotKind::Record, appended.location.to_bits())
+            let slot = Slot::new(hash.slot, kind, appended.location.to_bits())
                 .with_clock(now_ms)
                 .with_expiry_hint(hint)
                 .with_frequency(self.shard.first_frequency(hash));
             self.insert_slot(db, hash, slot);
+        }
+        if let Some(row) = row {
+            self.settle_row(db, hash, appended.location, row);
         }
         self.changed(db, hash, key);
         Ok(())
@@ -421,6 +492,7 @@ impl<'s> Txn<'s> {
     /// As [`Txn::put`].
     pub fn put_heap(&mut self, db: u8, key: &[u8], value: HeapValue, put: Put) -> Result<(), WriteError> {
         self.shard.writable()?;
+        self.admit(db, key)?;
         let hash = self.hash_of(key);
         self.remove_entry(db, hash, key);
         let mut encoded = Vec::new();
@@ -436,7 +508,8 @@ impl<'s> Txn<'s> {
     pub fn delete(&mut self, db: u8, key: &[u8]) -> bool {
         let hash = self.hash_of(key);
         let live = self.remove_entry(db, hash, key);
-        if live {
+        if live || self.shard.meaning.leases_out.load(Ordering::Relaxed) > 0 {
+            // Who deletes what is not there says that what is being computed for it is stale.
             self.changed(db, hash, key);
         }
         live
@@ -500,7 +573,14 @@ impl<'s> Txn<'s> {
         match entry.value {
             Value::String(string) => {
                 let value = string.to_shared();
-                self.put(to.0, to.1, &value, put)?;
+                match string.record.and_then(|record| record.annex()) {
+                    Some(annex) => {
+                        let annex = self.restamped(annex);
+                        self.admit_annotated(to.0, to.1, &annex, &value)?;
+                        self.put_record(to.0, to.1, &value, put, Some(&annex))?;
+                    }
+                    None => self.put(to.0, to.1, &value, put)?,
+                }
             }
             Value::Hash(hash) => {
                 let copy = HeapValue::Hash(hash.clone());
@@ -520,6 +600,7 @@ impl<'s> Txn<'s> {
     /// As [`Txn::put`], and [`WriteError::WrongType`].
     pub fn write_range(&mut self, db: u8, key: &[u8], offset: usize, data: &[u8]) -> Result<usize, WriteError> {
         self.shard.writable()?;
+        self.admit(db, key)?;
         let hash = self.hash_of(key);
         let (old_bytes, put) = match self.peek(db, key) {
             None => (&[][..], Put::default()),
@@ -570,6 +651,7 @@ impl<'s> Txn<'s> {
         keep_ttl: bool,
     ) -> Result<usize, WriteError> {
         self.shard.writable()?;
+        self.admit(db, key)?;
         let hash = self.hash_of(key);
         if self.peek_hash(db, key)?.is_none() {
             self.put_heap(db, key, HeapValue::Hash(HashValue::default()), Put::default())?;
@@ -651,7 +733,7 @@ impl<'s> Txn<'s> {
                 let mut seen = 0;
                 next = database.table.scan(from, left, |_, slot| {
                     seen += 1;
-                    if let Some((key, kind, expires_at_ms)) = self.slot_entry(stripe, slot)
+                    if let Some((key, kind, expires_at_ms)) = self.slot_entry(stripe, db, slot)
                         && expires_at_ms.is_none_or(|at| at > self.now_ms)
                     {
                         visit(key, kind);
@@ -673,11 +755,17 @@ impl<'s> Txn<'s> {
         0
     }
 
-    fn slot_entry<'t>(&'t self, stripe: &'t Stripe, slot: Slot) -> Option<(&'t [u8], ValueKind, Option<u64>)> {
+    fn slot_entry<'t>(&'t self, stripe: &'t Stripe, db: u8, slot: Slot) -> Option<(&'t [u8], ValueKind, Option<u64>)> {
         match slot.kind() {
-            SlotKind::Record => {
+            SlotKind::Record | SlotKind::Annotated => {
                 let record = self.shard.store.record(&self.pin, Location::from_bits(slot.location()))?;
                 if !record.is_trusted() && !record.verify() {
+                    return None;
+                }
+                if slot.kind() == SlotKind::Annotated
+                    && self.shard.meaning.active_count.load(Ordering::Relaxed) > 0
+                    && self.shard.is_covered(db, &record)
+                {
                     return None;
                 }
                 Some((record.key(), ValueKind::String, record.expires_at_ms().ok()?))
@@ -714,7 +802,7 @@ impl<'s> Txn<'s> {
                 let mut cursor = Some(from);
                 while let Some(hash) = cursor {
                     cursor = database.table.scan(hash, 1, |_, slot| {
-                        if let Some((key, _, expires_at_ms)) = self.slot_entry(stripe, slot)
+                        if let Some((key, _, expires_at_ms)) = self.slot_entry(stripe, db, slot)
                             && expires_at_ms.is_none_or(|at| at > self.now_ms)
                         {
                             chosen = Some(key.to_vec());
@@ -760,12 +848,15 @@ impl<'s> Txn<'s> {
             return Ok(());
         }
         Op::Swap { a, b }.encode(&mut self.frame);
+        let position = self.shard.meaning.tick_position();
         for stripe in 0..STRIPES {
             let stripe = self.stripe_mut(stripe as u8);
             stripe.swap_databases(a, b);
             stripe.database_changed(a);
             stripe.database_changed(b);
+            stripe.leases.forget_before(position);
         }
+        self.shard.swap_meaning(a, b);
         Ok(())
     }
 
@@ -861,15 +952,23 @@ impl<'s> Txn<'s> {
     pub(crate) fn remove_slot(&mut self, db: u8, hash: KeyHash, position: usize) {
         let database = self.stripe_mut(hash.stripe).database_or_new(db);
         let before = database.table.memory_bytes();
-        database.remove(position);
+        let slot = database.remove(position);
         let after = database.table.memory_bytes();
         self.shard.account_slot(-1, after as i64 - before as i64);
+        if slot.kind() == SlotKind::Annotated {
+            self.drop_row(hash.stripe, Location::from_bits(slot.location()), None);
+        }
     }
 
     pub(crate) fn changed(&mut self, db: u8, hash: KeyHash, key: &[u8]) {
+        let is_leased = self.shard.meaning.leases_out.load(Ordering::Relaxed) > 0;
+        let position = if is_leased { self.shard.meaning.tick_position() } else { 0 };
         let stripe = self.stripe_mut(hash.stripe);
         if stripe.is_watched() {
             stripe.changed(db, key);
+        }
+        if is_leased {
+            stripe.leases.note(position, db, hash.slot);
         }
     }
 }

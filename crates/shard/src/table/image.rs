@@ -36,7 +36,7 @@ pub enum ImageError {
         /// The number of slots.
         slots: u64,
     },
-    /// The kind is the reserved one, or a gap is not all zero.
+    /// A gap is not all zero.
     Kind {
         /// The position of the cell.
         position: usize,

@@ -316,7 +316,7 @@ fn images_with_each_kind_of_fault_are_told_apart() {
     assert!(matches!(with(0, 5), ImageError::Capacity { .. }));
     assert!(matches!(with(2, u64::MAX), ImageError::Capacity { .. }));
     assert!(matches!(with(2, 4), ImageError::Count { expected: 4, found: 5 }));
-    assert!(matches!(with(first, good[first] | 3), ImageError::Kind { position: 0 }));
+    assert!(matches!(with(first, good[first] & !3 | 4), ImageError::Kind { position: 0 }));
     assert!(matches!(with(first, u64::MAX << 32 | 1), ImageError::Order { position: 0 }));
     let mut no_last_gap = good.clone();
     let end = no_last_gap.len();
