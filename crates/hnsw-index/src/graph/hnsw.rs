@@ -15,10 +15,6 @@ pub struct Options {
     pub ef_construction: usize,
     /// Distinguishes the levels of one graph's rows from another's.
     pub seed: u64,
-    /// Rows with fewer diverse candidates are linked with near ones up to this number.
-    pub fill: usize,
-    /// How many links a row that lost one may gain from the others that did.
-    pub mend: usize,
 }
 
 impl Options {
@@ -28,7 +24,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { neighbours: 16, ef_construction: 128, seed: 0x5EED, fill: 16, mend: 1 }
+        Self { neighbours: 16, ef_construction: 128, seed: 0x5EED }
     }
 }
 

