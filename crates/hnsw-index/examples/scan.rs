@@ -1,7 +1,7 @@
 //! How long scans take, over generated clustered vectors, or over the rows of `$SUTRA_DATA/dev.npy` if that is set.
 //!
 //! `cargo run --release -p sutra-hnsw-index --example scan -- [rows] [dimension]`
-#![allow(clippy::unwrap_used, reason = "a program for the terminal")]
+#![expect(clippy::unwrap_used, reason = "a program for the terminal")]
 
 use std::hint::black_box;
 use std::ops::ControlFlow;

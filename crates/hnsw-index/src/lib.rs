@@ -27,7 +27,7 @@ pub use encoded::Encoded;
 pub use error::{RowsError, VectorError};
 pub use metric::Metric;
 pub use query::Query;
-pub use rows::{Candidate, Codes, Filter, Hit, Rows, Side};
+pub use rows::{Candidate, Codes, Discarded, Filter, Hit, Opened, Rows, Side};
 
 /// The largest number of dimensions.
 pub const DIMENSIONS_MAX: usize = 16_384;

@@ -143,7 +143,7 @@ impl Query {
         f64::from((self.kernels.dot_i8)(&self.codes, codes)) * self.scale * f64::from(scale)
     }
 
-    /// The products of this query's codes with those of some rows of a column, to be scaled by [`Query::bounds_of`].
+    /// The products of this query's codes with those of some rows of a column, to be scaled by [`Query::cosine_of`].
     pub(crate) fn products(&self, codes: &[i8], rows: &[u16], products: &mut Vec<i32>) {
         products.resize(rows.len(), 0);
         (self.kernels.dots_i8)(&self.codes, codes, rows, products);

@@ -1,4 +1,5 @@
 //! No row that meets a threshold is missed, and the best are the best: against brute force, with vectors that ask for trouble.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::ops::ControlFlow;
 

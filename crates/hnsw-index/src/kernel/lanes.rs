@@ -93,15 +93,14 @@ impl Sums {
     // One short loop for each thing, so that each is made wide.
     #[inline(always)]
     fn add(&mut self, values: [f32; 8]) {
-        for lane in 0..8 {
-            self.squares[lane] += f64::from(values[lane]) * f64::from(values[lane]);
+        for (square, x) in self.squares.iter_mut().zip(values) {
+            *square += f64::from(x) * f64::from(x);
         }
-        for lane in 0..8 {
-            self.absolutes[lane] += f64::from(values[lane].abs());
+        for (absolute, x) in self.absolutes.iter_mut().zip(values) {
+            *absolute += f64::from(x.abs());
         }
-        for lane in 0..8 {
-            let x = values[lane].abs();
-            self.largest[lane] = if x > self.largest[lane] { x } else { self.largest[lane] };
+        for (largest, x) in self.largest.iter_mut().zip(values) {
+            *largest = if x.abs() > *largest { x.abs() } else { *largest };
         }
     }
 }

@@ -1,6 +1,5 @@
 //! One block of rows: a page behind a lock, and the hit counters, which need none.
 
-use std::io;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::rows::layout::Layout;
@@ -14,12 +13,9 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(layout: Layout) -> io::Result<Block> {
-        Ok(Block::over(Region::anonymous(layout.bytes)?, layout))
-    }
-
-    fn over(region: Region, layout: Layout) -> Block {
-        let (page, hits) = Page::new(region, layout);
+    /// `checked` rows have checksums, for whoever finds them in a file later.
+    pub(super) fn over(region: Region, layout: Layout, checked: bool) -> Block {
+        let (page, hits) = Page::new(region, layout, checked);
         Block { hits, page: RwLock::new(page) }
     }
 

@@ -36,6 +36,12 @@ impl Free {
         self.freed.push(Reverse(row));
     }
 
+    /// Of rows that are told in ascending order: everything up to this one was used at some time, and those that were not told are free.
+    pub(super) fn use_up_to(&mut self, row: u32) {
+        self.freed.extend((self.fresh..row).map(Reverse));
+        self.fresh = row + 1;
+    }
+
     /// How many rows were ever in use.
     pub(super) fn used(&self) -> u32 {
         self.fresh
@@ -49,6 +55,22 @@ impl Free {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_between_those_in_use_are_free() {
+        let mut free = Free::default();
+        for row in [1, 2, 4] {
+            free.use_up_to(row);
+        }
+        let taken: Vec<u32> = (0..4)
+            .map(|_| {
+                let row = free.lowest().unwrap();
+                free.take(row);
+                row
+            })
+            .collect();
+        assert_eq!(taken, [0, 3, 5, 6]);
+    }
 
     #[test]
     fn the_lowest_row_is_used_first() {

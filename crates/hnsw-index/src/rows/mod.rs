@@ -3,6 +3,7 @@
 mod block;
 mod candidate;
 mod codes;
+mod file;
 mod filter;
 mod free;
 mod layout;
@@ -13,20 +14,25 @@ mod scan;
 mod side;
 mod top;
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use candidate::{Candidate, Hit};
 pub use codes::Codes;
+pub use file::{Discarded, Opened};
 pub use filter::Filter;
 pub use side::Side;
 
 use crate::encoded::Encoded;
 use crate::error::RowsError;
 use block::Block;
+use file::RowsFile;
 use free::Free;
 use layout::{BLOCK_ROWS, Layout};
 use list::BlockList;
+use region::Region;
 
 /// Codes of vectors of one dimension, each with what its owner wants to know when a scan finds it.
 ///
@@ -38,17 +44,67 @@ pub struct Rows {
     blocks: BlockList,
     free: Mutex<Free>,
     live: AtomicU64,
+    /// Where blocks come from; `None` for memory that is gone with the process.
+    file: Option<RowsFile>,
 }
 
 impl Rows {
-    /// No rows yet.
+    /// No rows yet, in memory that is gone with the process.
     ///
     /// # Panics
     /// If the dimension is above [`crate::DIMENSIONS_MAX`].
     #[must_use]
     pub fn new(dimension: usize) -> Rows {
+        Rows {
+            layout: Layout::new(dimension),
+            blocks: BlockList::new(),
+            free: Mutex::default(),
+            live: AtomicU64::new(0),
+            file: None,
+        }
+    }
+
+    /// The rows of a mapped file, which is made if it is missing. Of the rows that another process left there, those stay whose checksum holds
+    /// and for whom `keep` says yes; the others are free. A file that is no use as a whole begins anew.
+    ///
+    /// The owner judges a row by its side. After the loss of power a row may be of any time, but its codes and its side are of the same;
+    /// so a side must say which vector it belongs to, and whether that is still current.
+    ///
+    /// # Errors
+    /// What the operating system says, also if another process has the file open.
+    ///
+    /// # Panics
+    /// If the dimension is above [`crate::DIMENSIONS_MAX`].
+    pub fn open(dimension: usize, path: &Path, keep: &mut dyn FnMut(u32, &Side) -> bool) -> io::Result<(Rows, Opened)> {
         let layout = Layout::new(dimension);
-        Rows { layout, blocks: BlockList::new(), free: Mutex::default(), live: AtomicU64::new(0) }
+        let (file, count, discarded) = RowsFile::open(path, &layout)?;
+        let rows = Rows::new(dimension);
+        let mut opened = Opened { discarded, ..Opened::default() };
+        let mut free = Free::default();
+        for index in 0..count {
+            let block = Block::over(file.map(index)?, layout, true);
+            {
+                let mut page = block.write();
+                for within in 0..BLOCK_ROWS {
+                    let row = row_number(index, within);
+                    if !page.is_live(within) {
+                        continue;
+                    }
+                    let intact = page.is_intact(within);
+                    if intact && keep(row, &page.side(within)) {
+                        opened.kept += 1;
+                        free.use_up_to(row);
+                        continue;
+                    }
+                    opened.damaged += u64::from(!intact);
+                    opened.refused += u64::from(intact);
+                    page.clear(within);
+                }
+            }
+            rows.blocks.push(block);
+        }
+        rows.live.store(opened.kept, Ordering::Relaxed);
+        Ok((Rows { free: Mutex::new(free), file: Some(file), ..rows }, opened))
     }
 
     /// How many dimensions the vectors have.
@@ -67,7 +123,7 @@ impl Rows {
             let mut free = self.free();
             let row = free.lowest().ok_or(RowsError::Full)?;
             if self.blocks.get(block_of(row)).is_none() {
-                self.blocks.push(Block::new(self.layout)?);
+                self.blocks.push(self.new_block()?);
             }
             free.take(row);
             row
@@ -159,6 +215,14 @@ impl Rows {
     pub fn memory_bytes(&self) -> u64 {
         let free = self.free();
         u64::from(free.used()) * self.layout.row_bytes() as u64 + free.memory_bytes()
+    }
+
+    fn new_block(&self) -> io::Result<Block> {
+        let region = match &self.file {
+            Some(file) => file.grow(self.blocks.len())?,
+            None => Region::anonymous(self.layout.bytes)?,
+        };
+        Ok(Block::over(region, self.layout, self.file.is_some()))
     }
 
     fn check(&self, encoded: Option<&Encoded>) -> Result<(), RowsError> {

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "typed columns in mapped memory")]
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 use crate::encoded::{Encoded, as_signed};
 use crate::kernel::TILE_ROWS;
@@ -17,6 +17,8 @@ use crate::rows::side::Side;
 pub(crate) struct Page {
     region: Region,
     layout: Layout,
+    /// Whether rows have checksums, because someone else may have to trust them.
+    checked: bool,
 }
 
 /// The hit counters of a block, valid for as long as its page lives.
@@ -41,11 +43,11 @@ impl Plain for [u64; 2] {}
 
 impl Page {
     /// The counters must not outlive the page: a block keeps both.
-    pub(super) fn new(region: Region, layout: Layout) -> (Page, Hits) {
+    pub(super) fn new(region: Region, layout: Layout, checked: bool) -> (Page, Hits) {
         assert!(region.bytes() >= layout.bytes, "a region of {} bytes is no block", region.bytes());
         // SAFETY: within the region by the assert.
         let hits = Hits(unsafe { region.base().add(layout.hits) }.cast());
-        (Page { region, layout }, hits)
+        (Page { region, layout, checked }, hits)
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -145,7 +147,12 @@ impl Page {
             self.column_mut::<[f32; 2]>(layout.steps, BLOCK_ROWS)[row] = [numbers.scale, numbers.residual];
             self.column_mut::<f64>(layout.norms, BLOCK_ROWS)[row] = numbers.norm;
         }
+        if self.checked {
+            self.column_mut::<[u32; 2]>(layout.checksums, BLOCK_ROWS)[row][0] = self.checksum_of_codes(row);
+        }
         self.set_side(row, side);
+        // A process that is killed here leaves a row that is not live, or one whose checksum holds.
+        compiler_fence(Ordering::Release);
         self.column_mut::<u64>(layout.live, BLOCK_TILES)[row / TILE_ROWS] |= 1 << (row % TILE_ROWS);
     }
 
@@ -155,6 +162,10 @@ impl Page {
         self.column_mut::<u64>(layout.written, BLOCK_ROWS)[row] = side.written_ms;
         self.column_mut::<u64>(layout.signatures, BLOCK_ROWS)[row] = side.signature;
         self.column_mut::<u64>(layout.stamps, BLOCK_ROWS)[row] = side.stamp;
+        if self.checked {
+            let of_codes = self.column::<[u32; 2]>(layout.checksums, BLOCK_ROWS)[row][0];
+            self.column_mut::<[u32; 2]>(layout.checksums, BLOCK_ROWS)[row][1] = self.checksum_of_side(row, of_codes);
+        }
     }
 
     /// Frees a row, if it is live.
@@ -162,9 +173,47 @@ impl Page {
         if !self.is_live(row) {
             return None;
         }
-        let live = self.layout.live;
-        self.column_mut::<u64>(live, BLOCK_TILES)[row / TILE_ROWS] &= !(1 << (row % TILE_ROWS));
+        let layout = self.layout;
+        self.column_mut::<u64>(layout.live, BLOCK_TILES)[row / TILE_ROWS] &= !(1 << (row % TILE_ROWS));
+        if self.checked {
+            // So that the next row here cannot be taken for this one, should its process be killed half-way.
+            let checksum = &mut self.column_mut::<[u32; 2]>(layout.checksums, BLOCK_ROWS)[row][1];
+            *checksum = !*checksum;
+        }
         Some(self.side(row))
+    }
+
+    /// Whether a row is what its checksums say.
+    pub(super) fn is_intact(&self, row: usize) -> bool {
+        let [of_codes, of_side] = self.column::<[u32; 2]>(self.layout.checksums, BLOCK_ROWS)[row];
+        of_codes == self.checksum_of_codes(row) && of_side == self.checksum_of_side(row, of_codes)
+    }
+
+    fn checksum_of_codes(&self, row: usize) -> u32 {
+        let mut checksum = crc32fast::Hasher::new();
+        let bytes = self.layout.code_bytes;
+        checksum.update(&self.column::<u8>(self.layout.codes, BLOCK_ROWS * bytes)[row * bytes..][..bytes]);
+        let bits: Vec<u8> =
+            self.bits(row / TILE_ROWS).chunks_exact(TILE_ROWS).map(|line| line[row % TILE_ROWS]).collect();
+        checksum.update(&bits);
+        checksum.update(&self.column::<u16>(self.layout.alphas, BLOCK_ROWS)[row].to_le_bytes());
+        checksum.update(&self.column::<u16>(self.layout.betas, BLOCK_ROWS)[row].to_le_bytes());
+        for number in self.steps()[row] {
+            checksum.update(&number.to_le_bytes());
+        }
+        checksum.update(&self.norm(row).to_le_bytes());
+        checksum.finalize()
+    }
+
+    /// The checksum of the codes goes into that of the side: so a side is only valid with the codes that it was written with.
+    fn checksum_of_side(&self, row: usize, of_codes: u32) -> u32 {
+        let side = self.side(row);
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&of_codes.to_le_bytes());
+        for number in [side.owner[0], side.owner[1], side.written_ms, side.signature, side.stamp, row as u64] {
+            checksum.update(&number.to_le_bytes());
+        }
+        checksum.finalize()
     }
 
     fn tile_of<'a, T>(&self, column: &'a [T], tile: usize) -> &'a [T; TILE_ROWS] {

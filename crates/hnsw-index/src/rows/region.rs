@@ -1,6 +1,7 @@
 //! The memory of one block: mapped, page-aligned, zero at first.
 #![expect(unsafe_code, reason = "memory that other processes see, shared between threads")]
 
+use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 
@@ -22,6 +23,11 @@ impl Region {
     /// Memory that no file stands behind. Its pages come into being when they are touched.
     pub(super) fn anonymous(bytes: usize) -> io::Result<Region> {
         Region::new(MmapOptions::new().len(bytes).map_anon()?.into())
+    }
+
+    /// A part of a file, from a multiple of a page. The file is locked and as long as that, and nobody cuts it.
+    pub(super) fn of_file(file: &File, start: u64, bytes: usize) -> io::Result<Region> {
+        Region::new(MmapOptions::new().offset(start).len(bytes).map_raw(file)?)
     }
 
     fn new(map: MmapRaw) -> io::Result<Region> {
