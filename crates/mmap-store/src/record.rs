@@ -56,47 +56,57 @@ pub struct Record<'g> {
 
 impl<'g> Record<'g> {
     /// Reads a record's header. `None` if it lies outside of what was committed, or its lengths point there.
-    #[inline]
+    // Always: with the way to `decode_annexed` in it, the compiler would call it in most places, and no longer put it there.
+    #[inline(always)]
     pub(crate) fn decode(segment: &'g Segment, pin: &'g Pin, location: Location) -> Option<Record<'g>> {
-        let (memory, offset) = (segment.memory(), location.offset_bytes());
-        // Header words are loaded singly: a slice is only formed when the lengths say how far it may go, so that it never
-        // covers the expiry word of the next record.
-        let expiry = memory.word(pin, offset + EXPIRY_AT)?;
-        let crc_and_length = memory.word(pin, offset + CRC_AT)?;
-        let flags_and_key = memory.word(pin, offset + FLAGS_AT)?;
-        let (crc, value_bytes) = (crc_and_length as u32, (crc_and_length >> 32) as usize);
-        let flags = flags_and_key as u8;
-        let (length_bytes, key_bytes) = if flags & LONG_KEY == 0 {
-            (1, usize::from((flags_and_key >> 8) as u8))
-        } else {
-            (4, (flags_and_key >> 8) as u32 as usize)
-        };
-        if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+        let words = header_words(segment, pin, location)?;
+        // One test for the annex and for flags that nobody has given a meaning yet: plain records pay no other.
+        if words[2] as u8 > LONG_KEY | HAS_COST {
+            return Record::decode_annexed(segment, pin, location);
+        }
+        Record::assemble(segment, pin, location, words, None)
+    }
+
+    /// The same for a record with an annex. Out of line: whoever looks up plain records has nothing of it among his instructions.
+    #[cold]
+    #[inline(never)]
+    fn decode_annexed(segment: &'g Segment, pin: &'g Pin, location: Location) -> Option<Record<'g>> {
+        let words = header_words(segment, pin, location)?;
+        if words[2] as u8 & !RECORD_FLAGS != 0 {
             return None;
         }
-        let cost_bytes = if flags & HAS_COST == 0 { 0 } else { 4 };
-        let mut header_bytes = FLAGS_AT + 1 + length_bytes + cost_bytes;
-        let mut value_at = header_bytes + key_bytes as u32;
-        // One test for the annex and for flags that nobody has given a meaning yet: plain records pay no other.
-        if flags > LONG_KEY | HAS_COST {
-            let annex_bytes = annex_length(segment, pin, offset, header_bytes, flags_and_key)?;
+        // The length lies in the word of the flags, in the next, or across both.
+        let start = header_lengths(words[2]).0 - FLAGS_AT;
+        let next_at = location.offset_bytes() + FLAGS_AT + 8;
+        let next = if start + 4 > 8 { segment.memory().word(pin, next_at)? } else { 0 };
+        let annex_bytes = ((u128::from(next) << 64 | u128::from(words[2])) >> (8 * start)) as u32;
+        if annex_bytes as usize > ANNEX_BYTES_MAX {
+            return None;
+        }
+        Record::assemble(segment, pin, location, words, Some(annex_bytes))
+    }
+
+    #[inline]
+    fn assemble(
+        segment: &'g Segment,
+        pin: &'g Pin,
+        location: Location,
+        [expiry, crc_and_length, flags_and_key]: [u64; 3],
+        annex_bytes: Option<u32>,
+    ) -> Option<Record<'g>> {
+        let (crc, value_bytes) = (crc_and_length as u32, (crc_and_length >> 32) as u32);
+        let (mut header_bytes, key_bytes) = header_lengths(flags_and_key);
+        if key_bytes as usize > KEY_BYTES_MAX || value_bytes as usize > VALUE_BYTES_MAX {
+            return None;
+        }
+        if annex_bytes.is_some() {
             header_bytes += 4;
-            value_at += 4 + annex_bytes;
         }
         // At most 2^30 and a little more than 2^20: no overflow.
-        let end = value_at + value_bytes as u32;
-        let covered = memory.bytes(pin, offset + VALUE_LENGTH_AT, end - VALUE_LENGTH_AT)?;
-        Some(Record {
-            segment,
-            pin,
-            location,
-            covered,
-            expiry,
-            header_bytes,
-            key_bytes: key_bytes as u32,
-            value_at,
-            crc,
-        })
+        let value_at = header_bytes + key_bytes + annex_bytes.unwrap_or(0);
+        let end = value_at + value_bytes;
+        let covered = segment.memory().bytes(pin, location.offset_bytes() + VALUE_LENGTH_AT, end - VALUE_LENGTH_AT)?;
+        Some(Record { segment, pin, location, covered, expiry, header_bytes, key_bytes, value_at, crc })
     }
 
     /// The key.
@@ -190,20 +200,27 @@ impl<'g> Record<'g> {
     }
 }
 
-/// The annex's length, which begins `at` bytes into a record; `None` if there is a flag without a meaning, or the length is impossible.
-/// Out of line, so that the header of a plain record is read in as few instructions as before there were annexes.
-#[cold]
-#[inline(never)]
-fn annex_length(segment: &Segment, pin: &Pin, offset: u32, at: u32, flags_and_key: u64) -> Option<u32> {
-    if flags_and_key as u8 & !RECORD_FLAGS != 0 {
-        return None;
-    }
-    // It lies in the word of the flags, in the next, or across both: again single words, for `at` comes from the flags alone.
-    let start = at - FLAGS_AT;
-    let next = if start + 4 > 8 { segment.memory().word(pin, offset + FLAGS_AT + 8)? } else { 0 };
-    let words = u128::from(next) << 64 | u128::from(flags_and_key);
-    let annex_bytes = (words >> (8 * start)) as u32;
-    (annex_bytes as usize <= ANNEX_BYTES_MAX).then_some(annex_bytes)
+/// The first three words. They are loaded singly: a slice is only formed when the lengths say how far it may go, so that it never covers
+/// the expiry word of the next record.
+#[inline]
+fn header_words(segment: &Segment, pin: &Pin, location: Location) -> Option<[u64; 3]> {
+    let (memory, offset) = (segment.memory(), location.offset_bytes());
+    let expiry = memory.word(pin, offset + EXPIRY_AT)?;
+    let crc_and_length = memory.word(pin, offset + CRC_AT)?;
+    Some([expiry, crc_and_length, memory.word(pin, offset + FLAGS_AT)?])
+}
+
+/// Lengths of the header, without that of an annex, and of the key.
+#[inline]
+fn header_lengths(flags_and_key: u64) -> (u32, u32) {
+    let flags = flags_and_key as u8;
+    let (length_bytes, key_bytes) = if flags & LONG_KEY == 0 {
+        (1, u32::from((flags_and_key >> 8) as u8))
+    } else {
+        (4, (flags_and_key >> 8) as u32)
+    };
+    let cost_bytes = if flags & HAS_COST == 0 { 0 } else { 4 };
+    (FLAGS_AT + 1 + length_bytes + cost_bytes, key_bytes)
 }
 
 impl std::fmt::Debug for Record<'_> {

@@ -156,7 +156,8 @@ impl Store {
     /// Whether it is the record that is sought is for the caller to see from the key. Records from an earlier process are not checked
     /// here: see [`Record::is_trusted`].
     #[must_use]
-    #[inline]
+    // Always: for the reason given at `Record::decode`.
+    #[inline(always)]
     pub fn record<'g>(&'g self, pin: &'g Pin, location: Location) -> Option<Record<'g>> {
         Record::decode(self.registry.segment(pin, location.segment())?, pin, location)
     }
