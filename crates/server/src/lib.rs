@@ -1,6 +1,7 @@
 //! The server of Sutra Cache: connections, command table, configuration. Alone knows the wire.
 #![forbid(unsafe_code)]
 
+pub mod analytics;
 pub mod background;
 pub mod cli;
 pub mod clients;

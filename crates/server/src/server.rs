@@ -1,5 +1,6 @@
 //! The process: what all connections share.
 
+use crate::analytics::Analytics;
 use crate::background::Background;
 use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub struct Server {
     pub latency: LatencyMonitor,
     /// Rates and peaks.
     pub trends: Trends,
+    /// What has been done, to be asked about.
+    pub analytics: Analytics,
     /// What the start found on disk; `None`: it looked at none.
     pub recovery: Option<RecoveryReport>,
     /// Bytes of memory that were resident when it began to serve: the program itself.
@@ -104,6 +107,7 @@ impl Server {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
+        let analytics = Analytics::new(settings.analytics_ring_len(), clock.now_ms());
         Server {
             started_ms: clock.now_ms(),
             shard,
@@ -118,6 +122,7 @@ impl Server {
             clients_evicted: AtomicU64::new(0),
             latency: LatencyMonitor::default(),
             trends: Trends::default(),
+            analytics,
             recovery: None,
             resident_at_start_bytes: crate::process::resident_bytes(),
             checkpoint_wanted: AtomicBool::new(false),

@@ -71,6 +71,8 @@ pub struct Settings {
     pub default_ttl_s: AtomicU64,
     /// `vector-dimension`: the only dimension accepted in the default space; 0: any.
     pub vector_dimension: u32,
+    /// `analytics-ring-len`: native reads and writes that are remembered for CACHE.ASK; 0: none.
+    pub analytics_ring_len: AtomicU64,
     /// `lfu-decay-time`: minutes until an idle entry's access counter drops by one.
     pub frequency_decay_minutes: AtomicU64,
     /// `hash-max-listpack-entries`: fields up to which a new hash is kept compact.
@@ -136,6 +138,7 @@ impl Default for Settings {
             clients_percent: AtomicU32::new(0),
             default_ttl_s: AtomicU64::new(0),
             vector_dimension: 0,
+            analytics_ring_len: AtomicU64::new(65_536),
             frequency_decay_minutes: AtomicU64::new(1),
             hash_fields_max: AtomicU64::new(512),
             hash_item_bytes_max: AtomicU64::new(64),
@@ -186,6 +189,12 @@ impl Settings {
         shard.set_frequency_decay_minutes(self.frequency_decay_minutes.load(Ordering::Relaxed));
         let size = |setting: &AtomicU64| usize::try_from(setting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         shard.set_hash_limits(size(&self.hash_fields_max), size(&self.hash_item_bytes_max));
+    }
+
+    /// How many native reads and writes are remembered.
+    #[must_use]
+    pub fn analytics_ring_len(&self) -> usize {
+        usize::try_from(self.analytics_ring_len.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// Works out what follows from other settings.

@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sutra-guard", &[]),
     ("sutra-shard", &["sutra-wal", "sutra-mmap-store", "sutra-hnsw-index", "sutra-eviction", "sutra-embed"]),
     // Of eviction only the names of the policies, which are part of the shard's options.
-    ("sutra-cache", &["sutra-shard", "sutra-protocol", "sutra-eviction"]),
+    ("sutra-cache", &["sutra-shard", "sutra-protocol", "sutra-eviction", "sutra-embed"]),
     ("sutra-client", &["sutra-protocol"]),
     // It simulates the storage below the stores.
     ("sutra-testkit", &["sutra-wal", "sutra-mmap-store"]),

@@ -15,6 +15,7 @@ const HOSTS: &[&str] = &[
     "en.wikipedia.org",
     "www.usenix.org",
     "arxiv.org",
+    "creativecommons.org",
     "localhost",
     "127.0.0.1",
 ];

@@ -57,9 +57,11 @@ about a topic in words, in a space, or with a tag. For example:
 /// Answers a sentence. Never fails: what is not understood is said, with what can be asked.
 #[must_use]
 pub fn answer(sentence: &str, records: &Records<'_>) -> String {
+    if matches!(sentence.trim().to_lowercase().as_str(), "" | "help" | "help me" | "?") {
+        return HELP.to_owned();
+    }
     match Question::read(sentence) {
         Ok(question) => Answering { question: &question, records }.text(),
-        Err(NotUnderstood { part, why }) if part.is_empty() => format!("I did not understand: {why}.\n{HELP}"),
         Err(NotUnderstood { part, why }) => format!("I did not understand \"{part}\": {why}.\n{HELP}"),
     }
 }
@@ -130,7 +132,7 @@ impl Answering<'_> {
         if let Some(wanted) = &topic_words {
             words = format!(" for {wanted}{words}");
             if self.needs_ring() {
-                let texts = ring.entries().map(Entry::text);
+                let texts = ring.entries().filter(|entry| self.concerns(entry.kind)).map(Entry::text);
                 topic = records.vectors.compare(wanted, question.similarity, texts, records.embed);
                 if topic.is_none() {
                     return Err(format!(
@@ -158,6 +160,27 @@ impl Answering<'_> {
             | Measure::CostSaved
             | Measure::Top(_)
             | Measure::TopMisses(_) => true,
+        }
+    }
+
+    /// Whether what was done so is what the question is about; texts of other kinds do not say what is near to a topic.
+    fn concerns(&self, kind: Kind) -> bool {
+        match self.question.measure {
+            Measure::Writes => kind == Kind::Set,
+            Measure::Invalidations => kind == Kind::Invalidate,
+            Measure::HitRate
+            | Measure::MissRate
+            | Measure::Hits
+            | Measure::Misses
+            | Measure::Lookups
+            | Measure::Latency(_)
+            | Measure::CostSaved
+            | Measure::Top(_)
+            | Measure::TopMisses(_)
+            | Measure::Evictions
+            | Measure::Expirations
+            | Measure::Memory
+            | Measure::Entries => kind.is_read(),
         }
     }
 
@@ -250,7 +273,7 @@ impl Answering<'_> {
             text.push_str(&format!(
                 "; the nearest text that is remembered, \"{nearest}\", has similarity {similarity:.2}"
             ));
-            if scope.topic.as_ref().is_some_and(|topic| *similarity < topic.threshold) && *similarity >= 0.1 {
+            if scope.topic.as_ref().is_some_and(|topic| *similarity < topic.threshold) && *similarity >= 0.2 {
                 let lower = (similarity * 10.0).floor() / 10.0;
                 text.push_str(&format!(": add \"similarity {lower:.1}\" to the question to count what is that near"));
             }

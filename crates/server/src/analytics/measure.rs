@@ -271,8 +271,11 @@ fn row_at(words: &[Word], used: &[bool], at: usize, same: impl Fn(&Word, &str) -
     let len_of = |phrase: &str| {
         let meant: Vec<&str> = phrase.split(' ').collect();
         let there = words.get(at..at + meant.len())?;
-        let fits = there.iter().zip(&meant).zip(&used[at..]).all(|((word, meant), used)| !used && same(word, meant));
-        fits.then_some(meant.len())
+        let is_free = used[at..].iter().take(meant.len()).all(|used| !used);
+        // Behind a first word that is right, a slip is hardly anything else: `hit rtae`.
+        let rest_fits =
+            || there.iter().zip(&meant).skip(1).all(|(word, meant)| !word.quoted && is_slip_of(&word.text, meant));
+        (is_free && same(&there[0], meant[0]) && rest_fits()).then_some(meant.len())
     };
     let all = ROWS.iter().flat_map(|Row(measure, phrases)| phrases.iter().map(move |phrase| (*measure, *phrase)));
     let fitting = all.filter_map(|(measure, phrase)| Some(Found { at, len: len_of(phrase)?, measure }));

@@ -5,8 +5,9 @@
 //! passed over; others that found no use are named in the answer, never silently dropped.
 
 use super::measure::{Figure, Found, Measure, figure, measures};
+use super::vocabulary::{AROUND_TOPIC, COMPARING, COMPARING_IN_HEAD, EXCLUDING, FILLER, STRONG, WEAK};
 use super::window::{Window, take_window};
-use super::words::{Word, number, words};
+use super::words::{Word, is_swapped, number, words};
 
 /// Bytes of a sentence that are looked at; a longer one is not a question.
 pub const SENTENCE_BYTES_MAX: usize = 1000;
@@ -48,276 +49,6 @@ pub struct NotUnderstood {
     pub why: &'static str,
 }
 
-const COMPARING: &[&str] = &["compare", "compared", "comparing", "comparison", "versus", "vs", "than"];
-/// These compare too, but may well be part of a topic.
-const COMPARING_IN_HEAD: &[&str] = &[
-    "difference",
-    "change",
-    "changed",
-    "increase",
-    "increased",
-    "decrease",
-    "decreased",
-    "trend",
-    "trends",
-    "grew",
-    "growth",
-    "drop",
-    "dropped",
-    "better",
-    "worse",
-    "graph",
-    "chart",
-    "plot",
-    "histogram",
-];
-const EXCLUDING: &[&str] = &["except", "excluding", "without", "excludes"];
-const STRONG: &[&str] = &["about", "regarding", "concerning", "for", "on", "covering", "around", "mentioning"];
-const WEAK: &[&str] = &["in", "of", "within", "with", "from"];
-/// Words that say nothing about the question.
-const FILLER: &[&str] = &[
-    "show",
-    "me",
-    "give",
-    "tell",
-    "display",
-    "print",
-    "list",
-    "report",
-    "calculate",
-    "compute",
-    "count",
-    "counts",
-    "get",
-    "got",
-    "find",
-    "see",
-    "let",
-    "need",
-    "want",
-    "like",
-    "know",
-    "please",
-    "thanks",
-    "thank",
-    "hello",
-    "hi",
-    "hey",
-    "ok",
-    "what",
-    "which",
-    "whats",
-    "how",
-    "many",
-    "much",
-    "often",
-    "when",
-    "where",
-    "who",
-    "is",
-    "are",
-    "was",
-    "were",
-    "be",
-    "been",
-    "being",
-    "do",
-    "does",
-    "did",
-    "done",
-    "has",
-    "have",
-    "had",
-    "can",
-    "could",
-    "would",
-    "will",
-    "should",
-    "the",
-    "a",
-    "an",
-    "this",
-    "that",
-    "these",
-    "those",
-    "there",
-    "it",
-    "its",
-    "i",
-    "we",
-    "you",
-    "us",
-    "our",
-    "my",
-    "your",
-    "and",
-    "or",
-    "also",
-    "of",
-    "in",
-    "on",
-    "for",
-    "to",
-    "by",
-    "at",
-    "as",
-    "with",
-    "from",
-    "within",
-    "during",
-    "over",
-    "about",
-    "so",
-    "far",
-    "number",
-    "total",
-    "totals",
-    "overall",
-    "sum",
-    "amount",
-    "value",
-    "values",
-    "figure",
-    "figures",
-    "percent",
-    "percentage",
-    "percentile",
-    "percentiles",
-    "cache",
-    "cached",
-    "caches",
-    "caching",
-    "shard",
-    "server",
-    "redis",
-    "sutra",
-    "database",
-    "semantic",
-    "current",
-    "currently",
-    "now",
-    "right",
-    "just",
-    "all",
-    "any",
-    "every",
-    "happened",
-    "occurred",
-    "happen",
-    "take",
-    "takes",
-    "taken",
-    "took",
-    "made",
-    "make",
-    "used",
-    "using",
-    "use",
-    "usage",
-    "seen",
-    "up",
-    "per",
-    "cent",
-    "times",
-    "time",
-    "were",
-    "entries",
-    "entry",
-    "keys",
-    "lookups",
-    "reads",
-    "questions",
-    "queries",
-    "requests",
-    "answers",
-    "hit",
-    "hits",
-    "out",
-    "went",
-    "going",
-    "our",
-    "doing",
-    "work",
-    "working",
-    "available",
-    "stored",
-    "removed",
-    "because",
-    "due",
-    "through",
-    "thanks",
-];
-/// Words around a topic that are not part of it.
-const AROUND_TOPIC: &[&str] = &[
-    "the",
-    "a",
-    "an",
-    "our",
-    "my",
-    "all",
-    "any",
-    "some",
-    "questions",
-    "question",
-    "queries",
-    "query",
-    "requests",
-    "request",
-    "prompts",
-    "lookups",
-    "topic",
-    "topics",
-    "subject",
-    "about",
-    "on",
-    "regarding",
-    "related",
-    "to",
-    "concerning",
-    "of",
-    "for",
-    "in",
-    "anything",
-    "everything",
-    "things",
-    "stuff",
-    "that",
-    "which",
-    "are",
-    "is",
-    "please",
-    "now",
-    "right",
-    "were",
-    "was",
-    "did",
-    "do",
-    "cache",
-    "shard",
-    "server",
-    "entries",
-    "keys",
-    "and",
-    "total",
-    "with",
-    "we",
-    "have",
-    "it",
-    "there",
-    "been",
-    "me",
-    "so",
-    "us",
-    "you",
-    "get",
-    "got",
-    "had",
-    "made",
-    "like",
-    "answers",
-    "reads",
-];
-
 impl Question {
     /// Reads a sentence.
     ///
@@ -333,7 +64,7 @@ impl Question {
         }
         let words = words(sentence);
         if words.is_empty() {
-            return Err(NotUnderstood { part: String::new(), why: "nothing was asked" });
+            return Err(NotUnderstood { part: sentence.trim().to_owned(), why: "there is no word in it" });
         }
         Reading { sentence, used: vec![false; words.len()], words }.question()
     }
@@ -349,6 +80,7 @@ impl Reading<'_> {
     fn question(mut self) -> Result<Question, NotUnderstood> {
         self.refuse_exclusions()?;
         self.refuse_comparisons(COMPARING, self.words.len())?;
+        self.refuse_rates()?;
         let window = self.window()?;
         let similarity = self.similarity();
         let space = self.space();
@@ -357,6 +89,7 @@ impl Reading<'_> {
             return Err(NotUnderstood { part: format!("tenant {tenant}"), why: "reads are not recorded by tenant" });
         }
         let asked_most = self.asked_most();
+        let ends_with = self.outcome_at_end();
         let preposition = self.preposition(STRONG, 0);
         let head = preposition.unwrap_or(self.words.len());
         self.refuse_comparisons(COMPARING_IN_HEAD, head)?;
@@ -370,6 +103,17 @@ impl Reading<'_> {
             Some(measure) => Some(measure),
             None => self.one_of(&found)?,
         };
+        if let (Some(outcome), None | Some(Measure::Lookups)) = (ends_with, measure) {
+            measure = Some(outcome);
+        }
+        if self.words.iter().any(|word| word.is_any(&["share", "percentage", "percent", "proportion", "fraction", "%"]))
+        {
+            measure = match measure {
+                Some(Measure::Hits) => Some(Measure::HitRate),
+                Some(Measure::Misses) => Some(Measure::MissRate),
+                other => other,
+            };
+        }
         if matches!(measure, None | Some(Measure::Latency(_)))
             && let Some((at, figure)) = figure(&self.words, &self.used)
         {
@@ -399,8 +143,8 @@ impl Reading<'_> {
 
     fn refuse_exclusions(&self) -> Result<(), NotUnderstood> {
         for (at, word) in self.words.iter().enumerate() {
-            let next_is = |text: &[&str]| self.words.get(at + 1).is_some_and(|next| next.is_any(text));
-            if word.is_any(EXCLUDING) || (word.is("not") && next_is(STRONG)) || (word.is("other") && next_is(&["than"]))
+            let next_is = |words: &str| self.words.get(at + 1).is_some_and(|next| next.is_among(words));
+            if word.is_among(EXCLUDING) || (word.is("not") && next_is(STRONG)) || (word.is("other") && next_is("than"))
             {
                 let part = self.written(at, self.words.len());
                 return Err(NotUnderstood { part, why: "a topic cannot be left out, only asked for" });
@@ -409,17 +153,31 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn refuse_comparisons(&self, comparing: &[&str], end: usize) -> Result<(), NotUnderstood> {
+    fn refuse_comparisons(&self, comparing: &str, end: usize) -> Result<(), NotUnderstood> {
         for at in (0..end).filter(|at| !self.used[*at]) {
             let is_hits_to_misses = at > 0
                 && self.words[at - 1].is_any(&["hits", "hit"])
                 && self.words.get(at + 1).is_some_and(|next| next.is_any(&["misses", "miss"]));
-            if self.words[at].is_any(comparing) && !is_hits_to_misses {
+            if self.words[at].is_among(comparing) && !is_hits_to_misses {
                 let part = self.written(at, self.words.len());
                 return Err(NotUnderstood {
                     part,
                     why: "comparisons and trends are not computed; ask for each side alone",
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// `per hour`, `each day`: a figure for each of many stretches of time.
+    fn refuse_rates(&self) -> Result<(), NotUnderstood> {
+        const UNITS: &[&str] = &["second", "sec", "minute", "min", "hour", "day", "week"];
+        for at in 0..self.words.len() {
+            let each = self.words[at].is_any(&["per", "each", "every", "by"]);
+            let is_rate = each && self.words.get(at + 1).is_some_and(|unit| unit.is_any(UNITS));
+            if is_rate || self.words[at].is_any(&["hourly", "daily", "weekly"]) {
+                let part = self.written(at, at + 1 + usize::from(is_rate));
+                return Err(NotUnderstood { part, why: "one figure is given for one stretch of time" });
             }
         }
         Ok(())
@@ -478,12 +236,12 @@ impl Reading<'_> {
         let led_by_in = self.words[begin].is_any(&["in", "within", "of", "inside"]) && begin < at;
         // `the support space` names what stands before, `space support` what stands behind.
         let before = at.checked_sub(1).filter(|before| {
-            !self.used[*before] && !self.words[*before].is_any(AROUND_TOPIC) && !self.words[*before].is("per")
+            !self.used[*before] && !self.words[*before].is_among(AROUND_TOPIC) && !self.words[*before].is("per")
         });
         let behind = at + 1;
         let run_end = (behind..self.words.len()).find(|end| self.used[*end]).unwrap_or(self.words.len());
         let named_end =
-            (behind..run_end).rev().find(|at| !self.words[*at].is_any(AROUND_TOPIC)).map_or(behind, |last| last + 1);
+            (behind..run_end).rev().find(|at| !self.words[*at].is_among(AROUND_TOPIC)).map_or(behind, |last| last + 1);
         if named_end > behind && !self.is_filler(behind) && (before.is_none() || begin < at) {
             let name = self.written(behind, behind + 1);
             let is_name = led_by_in || self.words[behind].quoted;
@@ -496,12 +254,15 @@ impl Reading<'_> {
         }
         let before = before?;
         let begin = self.lead_in(before);
-        if !self.words[begin].is_any(&["in", "within", "of", "inside", "for"]) {
+        let led_in = self.words[begin..before].iter().any(|word| word.is_any(&["in", "within", "of", "inside", "for"]));
+        let article = self.words[begin..before].iter().any(|word| word.is_any(&["the", "our"]));
+        if !led_in && !article {
             return None;
         }
         let name = self.written(before, before + 1);
+        let otherwise = (!led_in).then(|| self.written(before, at + 1));
         self.mark(begin, at + 1 - begin);
-        Some(Named { name, otherwise: None })
+        Some(Named { name, otherwise })
     }
 
     fn used_of(&self, word: &Word) -> bool {
@@ -513,8 +274,7 @@ impl Reading<'_> {
         let mut begin = at;
         while begin > 0
             && !self.used[begin - 1]
-            && self.words[begin - 1]
-                .is_any(&["in", "within", "of", "for", "inside", "with", "the", "our", "entries", "has", "are"])
+            && self.words[begin - 1].is_any(&["in", "within", "of", "for", "inside", "with", "the", "our"])
         {
             begin -= 1;
         }
@@ -558,6 +318,24 @@ impl Reading<'_> {
             .position(|word| word.is_any(&["questions", "keys", "entries", "queries", "lookups", "requests"]));
         head.into_iter().for_each(|at| self.mark(at, 1));
         Some(if misses { Measure::TopMisses(5) } else { Measure::Top(5) })
+    }
+
+    /// `questions about cards were answered`: an outcome behind the topic.
+    fn outcome_at_end(&mut self) -> Option<Measure> {
+        let end = (0..self.words.len()).rev().find(|at| {
+            !self.used[*at] && !self.words[*at].is_any(&["from", "by", "in", "the", "cache", "there", "found"])
+        })?;
+        let is_led_in = end > 0 && self.words[end - 1].is_any(&["were", "was", "are", "is", "been", "got"]);
+        let measure = match self.words[end].text.as_str() {
+            "answered" | "served" | "hits" | "hit" | "cached" => Measure::Hits,
+            "missed" | "misses" | "unanswered" => Measure::Misses,
+            _ => return None,
+        };
+        if !is_led_in || self.words[end].quoted || end < 2 || self.preposition(STRONG, 0).is_none_or(|at| at > end) {
+            return None;
+        }
+        self.used[end - 1..].iter_mut().for_each(|used| *used = true);
+        Some(measure)
     }
 
     /// The one measure that is meant by those that are named.
@@ -611,11 +389,11 @@ impl Reading<'_> {
     }
 
     /// The first of these prepositions that is not used and has something behind it.
-    fn preposition(&self, kind: &[&str], from: usize) -> Option<usize> {
+    fn preposition(&self, kind: &str, from: usize) -> Option<usize> {
         (from..self.words.len()).find(|at| {
             let behind = at + 1;
             !self.used[*at]
-                && self.words[*at].is_any(kind)
+                && self.words[*at].is_among(kind)
                 && self.words.get(behind).is_some_and(|_| !self.used[behind])
         })
     }
@@ -648,10 +426,10 @@ impl Reading<'_> {
     }
 
     fn trimmed(&self, mut begin: usize, mut end: usize) -> Option<(usize, usize)> {
-        while begin < end && self.words[begin].is_any(AROUND_TOPIC) {
+        while begin < end && self.words[begin].is_among(AROUND_TOPIC) {
             begin += 1;
         }
-        while begin < end && self.words[end - 1].is_any(AROUND_TOPIC) {
+        while begin < end && self.words[end - 1].is_among(AROUND_TOPIC) {
             end -= 1;
         }
         (begin < end && !(begin..end).all(|at| self.is_filler(at))).then_some((begin, end))
@@ -668,15 +446,18 @@ impl Reading<'_> {
     }
 
     fn is_filler(&self, at: usize) -> bool {
-        self.words[at].is_any(FILLER) || self.words[at].text == "%"
+        let word = &self.words[at];
+        word.is_among(FILLER)
+            || word.text == "%"
+            || (!word.quoted && FILLER.split(' ').any(|filler| is_swapped(&word.text, filler)))
     }
 
     fn ignored(&self) -> Vec<String> {
         let left = (0..self.words.len()).filter(|at| {
             !self.used[*at]
                 && !self.is_filler(*at)
-                && !self.words[*at].is_any(AROUND_TOPIC)
-                && !self.words[*at].is_any(STRONG)
+                && !self.words[*at].is_among(AROUND_TOPIC)
+                && !self.words[*at].is_among(STRONG)
         });
         left.map(|at| self.written(at, at + 1)).collect()
     }

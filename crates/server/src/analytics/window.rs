@@ -25,6 +25,8 @@ pub enum Window {
     ThisWeek,
     /// Since this many milliseconds after midnight, of today or (if that is yet to come) yesterday.
     SinceTime(u64),
+    /// Between these times of day, in milliseconds after midnight: the last such stretch that has begun.
+    Between(u64, u64),
     /// Since 00:00 yesterday.
     SinceYesterday,
 }
@@ -45,32 +47,41 @@ impl Window {
     #[must_use]
     pub fn bounds(&self, now_ms: u64, known_since_ms: u64) -> Bounds {
         let midnight_ms = now_ms - now_ms % DAY_MS;
-        let end_ms = now_ms.saturating_add(1);
+        let end_of_time_ms = now_ms.saturating_add(1);
         let (from_ms, until_ms, words) = match self {
             Window::Everything => {
                 let words = format!("since {}, all that is remembered", moment(known_since_ms, now_ms));
-                return Bounds { from_ms: known_since_ms, until_ms: end_ms, words };
+                return Bounds { from_ms: known_since_ms, until_ms: end_of_time_ms, words };
             }
-            Window::Last(ms, words) => (now_ms.saturating_sub(*ms), end_ms, words.clone()),
-            Window::Today => (midnight_ms, end_ms, "today (UTC)".to_owned()),
+            Window::Last(ms, words) => (now_ms.saturating_sub(*ms), end_of_time_ms, words.clone()),
+            Window::Today => (midnight_ms, end_of_time_ms, "today (UTC)".to_owned()),
             Window::Yesterday => (midnight_ms.saturating_sub(DAY_MS), midnight_ms, "yesterday (UTC)".to_owned()),
             Window::ThisHour => {
                 let from_ms = now_ms - now_ms % HOUR_MS;
-                (from_ms, end_ms, format!("this hour (since {})", moment(from_ms, now_ms)))
+                (from_ms, end_of_time_ms, format!("this hour (since {})", moment(from_ms, now_ms)))
             }
-            Window::ThisMinute => (now_ms - now_ms % MINUTE_MS, end_ms, "this minute".to_owned()),
+            Window::ThisMinute => (now_ms - now_ms % MINUTE_MS, end_of_time_ms, "this minute".to_owned()),
             Window::ThisWeek => {
                 // 1 January 1970 was a Thursday.
                 let days = (now_ms / DAY_MS + 3) % 7;
-                (midnight_ms.saturating_sub(days * DAY_MS), end_ms, "this week (since Monday, UTC)".to_owned())
+                (midnight_ms.saturating_sub(days * DAY_MS), end_of_time_ms, "this week (since Monday, UTC)".to_owned())
             }
             Window::SinceTime(of_day_ms) => {
                 let today_ms = midnight_ms + of_day_ms;
                 let from_ms = if today_ms > now_ms { today_ms.saturating_sub(DAY_MS) } else { today_ms };
-                (from_ms, end_ms, format!("since {}", moment(from_ms, now_ms)))
+                (from_ms, end_of_time_ms, format!("since {}", moment(from_ms, now_ms)))
+            }
+            Window::Between(begin_ms, end_ms) => {
+                let day_ms =
+                    if midnight_ms + begin_ms > now_ms { midnight_ms.saturating_sub(DAY_MS) } else { midnight_ms };
+                let from_ms = day_ms + begin_ms;
+                // 22:00 to 02:00 ends on the next day.
+                let until_ms = day_ms + end_ms + if end_ms <= begin_ms { DAY_MS } else { 0 };
+                let words = format!("from {} to {}", moment(from_ms, now_ms), moment(until_ms, now_ms));
+                (from_ms, until_ms.min(end_of_time_ms), words)
             }
             Window::SinceYesterday => {
-                (midnight_ms.saturating_sub(DAY_MS), end_ms, "since yesterday, 00:00 UTC".to_owned())
+                (midnight_ms.saturating_sub(DAY_MS), end_of_time_ms, "since yesterday, 00:00 UTC".to_owned())
             }
         };
         let words = if from_ms < known_since_ms && until_ms > known_since_ms {
@@ -168,6 +179,22 @@ fn window_at(words: &[Word], at: usize) -> Option<(usize, Option<Window>)> {
     }
     if word.is_any(&["since", "after", "starting"]) {
         return since_at(words, at, at + 1);
+    }
+    if word.is_any(&["between", "from"])
+        && let Some((len, begin_ms)) = time_at(words, at + 1)
+    {
+        let joint = at + 1 + len;
+        let joins = words.get(joint).is_some_and(|word| word.is_any(&["and", "to", "until", "till"]));
+        let end = if joins { time_at(words, joint + 1) } else { None };
+        return match end {
+            Some((end_len, end_ms)) => known(len + end_len + 2, Window::Between(begin_ms, end_ms)),
+            None => known(len + 1, Window::SinceTime(begin_ms)).filter(|_| !joins).or(Some((len + 1, None))),
+        };
+    }
+    if word.is_any(&["until", "till", "before"])
+        && let Some((len, _)) = time_at(words, at + 1)
+    {
+        return Some((len + 1, None));
     }
     // `30 minutes`, `24h`: only behind `in`, `over`, `within` or the like, so that `5 minute meals` may be a topic.
     let is_led_in_by = |behind: usize| at >= behind && words[at - behind].is_any(&["in", "over", "within", "during"]);
@@ -323,7 +350,7 @@ fn unit(word: &Word) -> Option<(u64, &'static str)> {
 fn times(ms: u64, count: f64) -> Option<u64> {
     let product = ms as f64 * count;
     // Thousands of years are a mistake.
-    (product >= 1.0 && product < 1e14).then_some(product as u64)
+    (1.0..1e14).contains(&product).then_some(product as u64)
 }
 
 fn said(count: f64, unit: &str) -> String {
@@ -389,6 +416,9 @@ mod tests {
             assert_eq!(read(sentence), Ok(Window::SinceTime(14 * HOUR_MS)), "{sentence}");
         }
         assert_eq!(read("since 12am"), Ok(Window::SinceTime(0)));
+        for sentence in ["between 14:00 and 15:30", "from 2 pm to 3:30 pm UTC", "from 14:00 until 15:30"] {
+            assert_eq!(read(sentence), Ok(Window::Between(14 * HOUR_MS, 15 * HOUR_MS + HOUR_MS / 2)), "{sentence}");
+        }
         for sentence in
             ["", "ever", "of all time", "so far", "since the start", "five minute meals", "the next 5 minutes"]
         {
@@ -404,6 +434,7 @@ mod tests {
             ("this quarter", "this quarter"),
             ("since lunch", "since lunch"),
             ("since 25:00", "since 25:00"),
+            ("hits before 14:00", "before 14:00"),
         ] {
             assert_eq!(read(sentence), Err(part.to_owned()));
         }
@@ -436,6 +467,9 @@ mod tests {
         assert_eq!(from(Window::Today), "00:00 UTC");
         assert_eq!(from(Window::Yesterday), "2026-11-20 00:00 UTC");
         assert_eq!(from(Window::ThisWeek), "2026-11-16 00:00 UTC");
+        let night = Window::Between(22 * HOUR_MS, 2 * HOUR_MS).bounds(NOW_MS, 0);
+        assert_eq!(night.words, "from 2026-11-20 22:00 UTC to 02:00 UTC");
+        assert_eq!(night.until_ms - night.from_ms, 4 * HOUR_MS);
         assert_eq!(moment(0, NOW_MS), "1970-01-01 00:00 UTC");
         assert_eq!(moment(951_782_400_000, NOW_MS), "2000-02-29 00:00 UTC");
     }

@@ -17,6 +17,8 @@ const MEMORY_PERCENT_DEFAULT: u32 = 75;
 
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const SMALL: Kind = Kind::Integer { min: 0, max: i32::MAX as i64 };
+/// At most two gigabytes of it.
+const RING: Kind = Kind::Integer { min: 0, max: 1 << 24 };
 const ANY_BYTES: Kind = Kind::Bytes { min: 0 };
 /// The words of Redis's `loglevel`, and how much each lets through.
 const LOG_LEVELS: [(&str, &str); 5] =
@@ -98,6 +100,12 @@ pub static SETTINGS: &[Setting] = &[
     live("default-ttl-seconds", COUNT, "0", |s| shown(&s.default_ttl_s), |s, v| s.default_ttl_s.store(number(v), Relaxed))
         .variables(&["DEFAULT_TTL_SECONDS"])
         .doc("Time to live of entries written by native commands without one; 0: none. Redis's commands are not affected."),
+    live("analytics-ring-len", RING, "65536", |s| shown(&s.analytics_ring_len), |s, v| {
+        s.analytics_ring_len.store(number(v), Relaxed);
+    })
+    .doc(
+        "Native reads and writes that are remembered so that CACHE.ASK can count them, 136 bytes each, in memory outside of `maxmemory`; 0: none.",
+    ),
     live("lfu-decay-time", SMALL, "1", |s| shown(&s.frequency_decay_minutes), |s, v| {
         s.frequency_decay_minutes.store(number(v), Relaxed);
     })

@@ -89,6 +89,7 @@ pub fn round(server: &Server) {
         server.checkpoint_running.store(false, Ordering::Release);
     }
     server.trends.sample(server, now_ms);
+    server.analytics.sample(server, now_ms);
     let failure = server.shard.failure();
     server.gate.set_read_only(failure.as_deref());
     server.end_pause_at(now_ms);
