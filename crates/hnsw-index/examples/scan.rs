@@ -19,17 +19,18 @@ fn main() {
     println!("kernels: {:?}", Kernels::get());
     if let Some((vectors, dimension)) = from_file() {
         println!("dev.npy: {} rows, {dimension} dimensions", vectors.len() / dimension);
-        measure(&vectors, dimension);
+        measure(vectors, dimension);
     } else {
         println!("SUTRA_DATA is not set; generated vectors only");
     }
     println!("generated: {count} rows, {dimension} dimensions");
-    measure(&generate(count + QUERIES, dimension), dimension);
+    measure(generate(count + QUERIES, dimension), dimension);
 }
 
 /// The last rows are the queries, the others the base.
-fn measure(vectors: &[f32], dimension: usize) {
+fn measure(vectors: Vec<f32>, dimension: usize) {
     let bytes: Vec<u8> = vectors.iter().flat_map(|value| value.to_le_bytes()).collect();
+    drop(vectors);
     let mut vectors: Vec<&[u8]> = bytes.chunks_exact(dimension * 4).collect();
     let queries = vectors.split_off(vectors.len() - QUERIES);
     let rows = Rows::new(dimension);
@@ -79,18 +80,22 @@ fn measure(vectors: &[f32], dimension: usize) {
                 rescored as f64 / QUERIES as f64
             );
         }
-        for k in [1, 10, 100] {
+        for (k, min) in [(1, Some(0.85)), (1, None), (10, None), (100, None)] {
             let mut scored = 0;
             let query = best(|| {
                 scored = 0;
                 for query in &queries {
-                    black_box(rows.top_k(query, k, None, &Filter::default(), &mut |candidate| {
+                    black_box(rows.top_k(query, k, min, &Filter::default(), &mut |candidate| {
                         scored += 1;
                         Some(query.similarity(vectors[candidate.row as usize]))
                     }));
                 }
             }) / QUERIES as f64;
-            println!("  top {k}: {:.3} ms a query; scored {:.1}", query * 1e3, scored as f64 / QUERIES as f64);
+            println!(
+                "  top {k} from {min:?}: {:.3} ms a query; scored {:.1}",
+                query * 1e3,
+                scored as f64 / QUERIES as f64
+            );
         }
     }
 }

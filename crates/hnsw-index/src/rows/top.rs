@@ -14,14 +14,17 @@ use crate::rows::page::Page;
 use crate::rows::scan::{Pass, passing_filter, rows_of};
 use crate::rows::{Rows, block_of, row_number, within};
 
+/// Up to this share of all rows, codes are read without a better threshold being looked for first.
+const FEW: u64 = 32;
+
 impl Rows {
     /// The `k` most similar of the rows that pass the filter, that reach `min` if one is given, and that `score` counts: the best first, of
     /// equals the one with the lower number. `score` gives the exact similarity of a candidate, or `None` if it is not to be counted; it is
     /// called without a lock held, at most once for a row and side, and for few more rows than `k`.
     ///
-    /// Two passes over the bits. The first finds rows that look best, and what the k-th best of them really is. No
-    /// row below that can be among the `k` best, so the second is a range scan with it as the threshold, whose candidates are scored in the order
-    /// of their upper bounds until none can be better.
+    /// With a `min` that few rows reach this is a range scan, whose candidates are scored in the order of their upper bounds until none can be
+    /// better. Otherwise a pass before it finds rows that look best, and what the k-th best of them really is: no row
+    /// below that can be among the `k` best, so it is the threshold of the range scan.
     ///
     /// # Panics
     /// If the query is of another dimension.
@@ -39,26 +42,23 @@ impl Rows {
         if k == 0 {
             return best.hits;
         }
-        let everything = Pass::new(query, f32::NEG_INFINITY);
-        let mut promising = self.candidates(&everything, self.promising(query, filter, k));
-        promising.sort_by(|a, b| b.lower.total_cmp(&a.lower));
-        for candidate in &promising {
-            best.consider(candidate);
-            if best.hits.len() == k {
-                break;
+        // A threshold that rules out most rows by itself makes the first pass unnecessary.
+        let few = min.and_then(|min| self.above(&Pass::new(query, min), filter, self.capacity_rows() / FEW));
+        let mut rest = few.unwrap_or_else(|| {
+            let everything = Pass::new(query, f32::NEG_INFINITY);
+            let mut promising = self.candidates(&everything, self.promising(query, filter, k));
+            promising.sort_by(|a, b| b.lower.total_cmp(&a.lower));
+            for candidate in &promising {
+                best.consider(candidate);
+                if best.hits.len() == k {
+                    break;
+                }
             }
-        }
-        let pass = Pass::new(query, best.threshold());
-        let mut rest: Vec<(f32, u32)> = Vec::new();
-        let (mut found, mut survivors, mut products) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, block) in self.blocks.iter() {
-            let page = block.read();
-            survivors.clear();
-            pass.survivors(&page, filter, &mut survivors);
-            pass.prove(&page, index, &survivors, &mut products, &mut found);
-            rest.extend(found.drain(..).map(|candidate| (candidate.upper, candidate.row)));
-        }
+            self.above(&Pass::new(query, best.threshold()), filter, u64::MAX).unwrap_or_default()
+        });
         rest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let pass = Pass::new(query, best.threshold());
+        let mut products = Vec::new();
         for (upper, row) in rest {
             if upper < best.threshold() {
                 break;
@@ -75,6 +75,24 @@ impl Rows {
             }
         }
         best.hits
+    }
+
+    /// The rows that may reach a threshold, each with its upper bound; `None` as soon as their bits leave more than `limit` of them.
+    fn above(&self, pass: &Pass<'_>, filter: &Filter, limit: u64) -> Option<Vec<(f32, u32)>> {
+        let (mut above, mut looked_at) = (Vec::new(), 0);
+        let (mut found, mut survivors, mut products) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, block) in self.blocks.iter() {
+            let page = block.read();
+            survivors.clear();
+            pass.survivors(&page, filter, &mut survivors);
+            looked_at += survivors.len() as u64;
+            if looked_at > limit {
+                return None;
+            }
+            pass.prove(&page, index, &survivors, &mut products, &mut found);
+            above.extend(found.drain(..).map(|candidate: Candidate| (candidate.upper, candidate.row)));
+        }
+        Some(above)
     }
 
     /// Bounds for rows in ascending order.
