@@ -132,7 +132,7 @@ impl Shard {
             hash_fields_max: AtomicUsize::new(HashOptions::default().fields_max),
             hash_item_bytes_max: AtomicUsize::new(HashOptions::default().item_bytes_max),
             directory_lock: None,
-            meaning: Meaning::default(),
+            meaning: Meaning::new(),
         };
         shard.set_policy(limits.policy);
         shard.make_unplaced();

@@ -12,6 +12,7 @@
 //! A graph stores row numbers only. What lies in a row it asks of a [`Distances`], in every call anew: the rows have an
 //! owner and locks of their own.
 
+mod by_rows;
 mod codes;
 mod draft;
 mod hnsw;
@@ -23,6 +24,7 @@ mod search;
 mod select;
 mod shape;
 
+pub use by_rows::ByRows;
 pub use codes::ByCodes;
 pub use hnsw::{Hnsw, Options};
 pub use links::ROWS_MAX;

@@ -23,6 +23,11 @@ impl Block {
         self.page.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Read access, unless somebody writes.
+    pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, Page>> {
+        self.page.try_read().ok()
+    }
+
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Page> {
         self.page.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,6 +12,7 @@ mod page;
 mod region;
 mod scan;
 mod side;
+mod single;
 mod top;
 
 use std::io;

@@ -134,6 +134,19 @@ pub struct TopEntry {
     pub bytes: u64,
 }
 
+/// What is ranked, and how.
+#[derive(Clone, Copy)]
+struct Ranking<'a> {
+    space: &'a Space,
+    query: &'a Query,
+    wanted: usize,
+    least: Option<f32>,
+    filters: &'a Filters<'a>,
+    may_approximate: bool,
+    ef: Option<usize>,
+    now_ms: u64,
+}
+
 /// An entry that is a candidate for an answer, with the key in case it is the best.
 struct Found {
     key: Vec<u8>,
@@ -149,6 +162,10 @@ impl Filters<'_> {
             written_after_ms: self.max_age_ms.map(|age| now_ms.saturating_sub(age)),
             stamp_below: None,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.glob.is_none() && self.max_age_ms.is_none()
     }
 
     fn accept(&self, key: &[u8], annex: &Annex<'_>, now_ms: u64) -> bool {
@@ -186,7 +203,10 @@ impl Shard {
             })
         };
         let (wanted, least) = if lookup.runner_up { (2, None) } else { (1, Some(min)) };
-        let ranked = space.rows.top_k(query, wanted, least, &filters.rows(now_ms), &mut score);
+        let may_approximate = !lookup.exact && filters.is_empty();
+        let ef = lookup.ef;
+        let ranking = Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef, now_ms };
+        let (ranked, exact) = rank(&ranking, &mut score);
         let served = ranked.first().filter(|best| best.similarity >= min).and_then(|best| {
             let entry = self.with_row(space, &candidate(best), db, now_ms, |txn, slot, record| {
                 txn.touch(db, slot, record);
@@ -206,7 +226,7 @@ impl Shard {
         drop(feedback);
         let margin = ranked.get(1).map(|second| similarity - second.similarity);
         let Found { key, value, details } = entry;
-        Ok(Some(Hit { key, value, similarity, margin, exact: true, details, guarded }))
+        Ok(Some(Hit { key, value, similarity, margin, exact, details, guarded }))
     }
 
     /// The nearest live entries, best first. Counts nothing, refreshes nothing.
@@ -222,14 +242,17 @@ impl Shard {
                 if accepted { annex.similarity(query, record.value()) } else { None }
             })
         };
-        let ranked = space.rows.top_k(query, count, min, &filters.rows(now_ms), &mut score);
+        let may_approximate = !search.exact && filters.is_empty();
+        let (wanted, least, ef) = (count, min, search.ef);
+        let ranking = Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef, now_ms };
+        let (ranked, exact) = rank(&ranking, &mut score);
         let hit = |best: &sutra_hnsw_index::Hit| {
             let entry = self.with_row(space, &candidate(best), db, now_ms, |_, _, record| {
                 Some(self.found(record, Some((space, best.row)), now_ms))
             })?;
             let value = if search.with_values { entry.value } else { Bytes::new() };
             let (similarity, details) = (best.similarity, entry.details);
-            Some(Hit { key: entry.key, value, similarity, margin: None, exact: true, details, guarded: 0 })
+            Some(Hit { key: entry.key, value, similarity, margin: None, exact, details, guarded: 0 })
         };
         Ok(ranked.iter().filter_map(hit).collect())
     }
@@ -447,6 +470,33 @@ impl Txn<'_> {
             database.table.refresh(position, self.touched(stripe, slot));
         }
     }
+}
+
+/// The best rows, and whether no better one can have been missed. By the graph where there is one and nothing speaks against it; by a scan
+/// if the graph finds too few that count.
+fn rank(ranking: &Ranking<'_>, score: &mut dyn FnMut(&Candidate) -> Option<f32>) -> (Vec<sutra_hnsw_index::Hit>, bool) {
+    let Ranking { space, query, wanted, least, filters, may_approximate, ef, now_ms } = *ranking;
+    if may_approximate && let Some(rows) = space.graph.candidates(space, query, wanted, ef) {
+        let mut ranked: Vec<sutra_hnsw_index::Hit> = Vec::with_capacity(rows.len());
+        let mut refused = false;
+        for row in rows {
+            let Some(side) = space.rows.side(row) else { continue };
+            match score(&Candidate { row, side, lower: f32::NEG_INFINITY, upper: f32::INFINITY }) {
+                Some(similarity) if least.is_none_or(|least| similarity >= least) => {
+                    ranked.push(sutra_hnsw_index::Hit { row, side, similarity });
+                }
+                Some(_) => {}
+                None => refused = true,
+            }
+        }
+        ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then_with(|| a.row.cmp(&b.row)));
+        ranked.truncate(wanted);
+        // Rows that do not count may have kept others from being seen.
+        if ranked.len() == wanted || (least.is_some() && !refused) {
+            return (ranked, false);
+        }
+    }
+    (space.rows.top_k(query, wanted, least, &filters.rows(now_ms), score), true)
 }
 
 fn candidate(hit: &sutra_hnsw_index::Hit) -> Candidate {

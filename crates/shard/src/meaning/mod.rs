@@ -4,6 +4,7 @@
 pub(crate) mod annex;
 mod catalog;
 mod feedback;
+mod graph;
 mod invalidate;
 mod lease;
 mod lookup;
@@ -67,6 +68,9 @@ pub(crate) struct Meaning {
     pub(crate) leases_out: AtomicU64,
     questions: lease::Questions,
     undo: Mutex<undo::Undo>,
+    graph_min_rows: AtomicU64,
+    /// Held by whoever changes graphs.
+    graphs: Mutex<()>,
     counts: Counts,
 }
 
@@ -240,6 +244,10 @@ impl From<WriteError> for MeaningError {
 }
 
 impl Meaning {
+    pub(crate) fn new() -> Meaning {
+        Meaning { graph_min_rows: AtomicU64::new(graph::GRAPH_MIN_ROWS), ..Meaning::default() }
+    }
+
     /// The next position of the clock of leases.
     pub(crate) fn tick_position(&self) -> u64 {
         self.position.fetch_add(1, Ordering::Relaxed) + 1

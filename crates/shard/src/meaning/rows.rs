@@ -85,6 +85,7 @@ impl Shard {
     pub(crate) fn free_row(&self, row: RowRef) {
         if let Some(space) = self.space_by_id(row.space) {
             space.rows.remove(row.row);
+            space.graph.note(row.row);
         }
     }
 

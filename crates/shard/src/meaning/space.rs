@@ -2,6 +2,7 @@
 
 use super::MeaningError;
 use super::feedback::Feedback;
+use super::graph::SpaceGraph;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,6 +94,7 @@ pub struct Space {
     /// Counters of its lookups.
     pub counters: SpaceCounters,
     pub(crate) feedback: Mutex<Feedback>,
+    pub(super) graph: SpaceGraph,
 }
 
 impl std::fmt::Debug for Space {
@@ -103,8 +105,8 @@ impl std::fmt::Debug for Space {
 
 impl Space {
     pub(crate) fn new(id: u32, name: &[u8], options: SpaceOptions, rows: Rows) -> Space {
-        let (counters, feedback) = (SpaceCounters::default(), Mutex::default());
-        Space { id, name: name.into(), options, rows, counters, feedback }
+        let (counters, feedback, graph) = (SpaceCounters::default(), Mutex::default(), SpaceGraph::default());
+        Space { id, name: name.into(), options, rows, counters, feedback, graph }
     }
 
     /// The number by which records name it.
@@ -146,7 +148,7 @@ impl Space {
     /// Bytes of codes and row data; the vectors themselves are in the entries' records.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.rows.memory_bytes()
+        self.rows.memory_bytes() + self.graph.memory_bytes()
     }
 
     /// A vector to compare with, given as little-endian f32.
@@ -156,6 +158,12 @@ impl Space {
     /// direction.
     pub fn query(&self, vector: &[u8]) -> Result<Query, MeaningError> {
         Query::new(self.options.metric, vector, self.options.dimension).map_err(|error| self.refuse(error))
+    }
+
+    /// Rows in the graph, if there is one.
+    #[must_use]
+    pub fn graph_rows(&self) -> u64 {
+        self.graph.rows()
     }
 
     /// Calls with every live row that passes the filter, holding no lock.

@@ -203,6 +203,7 @@ impl Txn<'_> {
         } else {
             space.rows.update_side(row, |own| *own = side);
         }
+        space.graph.note(row);
         self.stripe_mut(hash.stripe).rows.insert(location.to_bits(), RowRef { space: space.id(), row });
     }
 
