@@ -3,10 +3,11 @@
 //! Every connection waits for at most one job, so the queue is bounded by `maxclients`. A job whose client is gone before it begins is not
 //! done.
 
-use crate::job::{Answer, Task, perform};
+use crate::job::{Answer, Job, Task, perform};
 use crate::server::Server;
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use sutra_embed::EmbedError;
 use tokio::sync::oneshot;
 
 /// Jobs that wait for a thread.
@@ -31,6 +32,26 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("waiting", &self.queue.len()).field("stopped", &self.stopped).finish()
     }
+}
+
+/// Has a job done by other threads; its answer arrives at the receiver, which is closed without one if the server stops first.
+///
+/// # Errors
+/// The answer, if it cannot be done: too many texts wait for the embedder.
+pub(crate) fn start(server: &Arc<Server>, job: Job) -> Result<oneshot::Receiver<Answer>, Answer> {
+    let (answer, receiver) = oneshot::channel();
+    match job {
+        Job::Soon(task) | Job::Apart(task) => server.background.submit(task, answer),
+        Job::Embedded(text, rest) => {
+            let busy = Arc::clone(server);
+            let on_vector = Box::new(move |vector: Result<Vec<f32>, EmbedError>| match vector {
+                Ok(vector) => busy.background.submit(Box::new(|work| rest(work, vector)), answer),
+                Err(error) => drop(answer.send(Answer::no_vector(error))),
+            });
+            server.embedding.submit(text, on_vector).map_err(Answer::no_vector)?;
+        }
+    }
+    Ok(receiver)
 }
 
 impl Background {

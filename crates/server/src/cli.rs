@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::logging;
+use crate::meaning::embedding::Embedding;
 use crate::net::serve;
 use crate::server::{RecoveryReport, Server, Stop};
 use crate::settings::Settings;
@@ -76,7 +77,8 @@ fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::E
     let clock = Clock::system();
     let (shard, recovery) = open_shard(&settings, &clock)?;
     settings.apply(&shard);
-    let handle = serve(Server::new(settings, shard, clock).with_recovery(recovery))?;
+    let embedding = Embedding::from_settings(&settings.meaning)?;
+    let handle = serve(Server::new(settings, shard, clock).with_recovery(recovery).with_embedding(embedding))?;
     tracing::info!(addresses = ?handle.addresses(), "serving");
     let server = std::sync::Arc::clone(handle.server());
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async move {

@@ -207,6 +207,11 @@ impl<'t> Args<'t> {
         self.items.get(self.next..).unwrap_or(&[])
     }
 
+    /// Takes so many arguments, or as many as there are.
+    pub fn skip(&mut self, count: usize) {
+        self.next = (self.next + count).min(self.items.len());
+    }
+
     /// How many arguments are left.
     #[must_use]
     pub fn remaining(&self) -> usize {

@@ -4,7 +4,7 @@
 //! The order of the checks is Redis's, since clients see which error wins.
 
 use crate::command::{Args, CommandError, Context, Flags, Keys};
-use crate::job::{Answer, Job, Task, perform};
+use crate::job::{Answer, Job, perform, perform_job};
 use crate::server::{Attention, Server};
 use crate::session::{Queued, Replies, Session};
 use crate::slowlog::shortened;
@@ -37,8 +37,8 @@ pub enum Outcome {
 pub(crate) enum Begun {
     /// All was done that will be done.
     Finished(Outcome),
-    /// The task is to be done by another thread, and its answer given to [`finish`] before the next request is begun.
-    Deferred(Task, Ticket),
+    /// The job is to be done by other threads, and its answer given to [`finish`] before the next request is begun.
+    Deferred(Job, Ticket),
 }
 
 /// What is remembered of a request while its task is done elsewhere.
@@ -75,8 +75,8 @@ pub fn dispatch_at(
 ) -> Outcome {
     match begin_at(server, session, args, now_ms, output) {
         Begun::Finished(outcome) => outcome,
-        Begun::Deferred(task, ticket) => {
-            finish(server, session, &ticket, perform(server, task), output);
+        Begun::Deferred(job, ticket) => {
+            finish(server, session, &ticket, perform_job(server, job), output);
             Outcome::Done
         }
     }
@@ -202,7 +202,7 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
             settle(server, session, command, args, began_ns, answer, output);
             DONE
         }
-        Job::Apart(task) => Begun::Deferred(task, Ticket { command, args: shortened(args), began_ns }),
+        Job::Apart(_) | Job::Embedded(..) => Begun::Deferred(job, Ticket { command, args: shortened(args), began_ns }),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Work that a command leaves for later: until its locks are gone, or for another thread.
 //!
-//! A command that locks entries by itself, or takes longer than other clients of its thread should wait, does not do its work in `run`:
+//! A command that locks entries by itself, takes longer than other clients of its thread should wait, or has to fetch a vector, does not do its work in `run`:
 //! it hands dispatch a [`Job`] ([`Context::defer`](crate::command::Context::defer)) and answers nothing. Dispatch runs the job once the
 //! command's own transaction is gone, or gives it to the connection, which awaits it and goes on with its next request afterwards.
 
 use crate::command::CommandError;
+use crate::commands::cache::embed_error;
 use crate::server::Server;
 use std::fmt;
+use sutra_embed::EmbedError;
 use sutra_protocol::Reply;
 use sutra_shard::{Lsn, Scope, Txn};
 
@@ -16,12 +18,17 @@ pub type OwnedReply = Reply<'static>;
 /// The work itself.
 pub type Task = Box<dyn FnOnce(&mut Work<'_>) -> Result<OwnedReply, CommandError> + Send>;
 
+/// The rest of the work, once a text has its vector.
+pub type WithVector = Box<dyn FnOnce(&mut Work<'_>, Vec<f32>) -> Result<OwnedReply, CommandError> + Send>;
+
 /// Work left for later.
 pub enum Job {
     /// Short: done by the same thread, once the command's transaction is gone.
     Soon(Task),
     /// Long: done by a background thread.
     Apart(Task),
+    /// A text is embedded first, by threads of the embedder's; the rest is done by a background thread.
+    Embedded(String, WithVector),
 }
 
 impl fmt::Debug for Job {
@@ -29,6 +36,7 @@ impl fmt::Debug for Job {
         f.write_str(match self {
             Job::Soon(_) => "Soon",
             Job::Apart(_) => "Apart",
+            Job::Embedded(..) => "Embedded",
         })
     }
 }
@@ -76,6 +84,29 @@ pub struct Answer {
     pub(crate) result: Result<OwnedReply, CommandError>,
     /// The last frame that it has logged.
     pub(crate) logged: Option<Lsn>,
+}
+
+impl Answer {
+    /// An error instead of an answer.
+    pub(crate) fn error(error: CommandError) -> Answer {
+        Answer { result: Err(error), logged: None }
+    }
+
+    /// The error of a text that has no vector.
+    pub(crate) fn no_vector(error: EmbedError) -> Answer {
+        Answer::error(embed_error(error))
+    }
+}
+
+/// Does a whole job now, by this thread, however long it takes.
+pub(crate) fn perform_job(server: &Server, job: Job) -> Answer {
+    match job {
+        Job::Soon(task) | Job::Apart(task) => perform(server, task),
+        Job::Embedded(text, rest) => match server.embedding.embed(&text) {
+            Ok(vector) => perform(server, |work| rest(work, vector)),
+            Err(error) => Answer::no_vector(error),
+        },
+    }
 }
 
 /// Does the work now, by this thread.

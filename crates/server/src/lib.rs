@@ -14,6 +14,7 @@ pub mod dispatch;
 pub mod job;
 pub mod latency;
 pub mod logging;
+pub mod meaning;
 pub mod net;
 pub mod pause;
 pub mod process;

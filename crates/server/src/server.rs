@@ -6,6 +6,7 @@ use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
 use crate::latency::LatencyMonitor;
+use crate::meaning::embedding::Embedding;
 use crate::net::commit::GroupCommit;
 use crate::pause::Pause;
 use crate::settings::Settings;
@@ -38,6 +39,8 @@ pub struct Server {
     pub commit: GroupCommit,
     /// Threads for what takes long.
     pub background: Background,
+    /// What makes vectors of texts.
+    pub embedding: Embedding,
     /// When the process began to serve, in Unix milliseconds.
     pub started_ms: u64,
     /// Clients closed to save memory.
@@ -119,6 +122,7 @@ impl Server {
             pause: Pause::default(),
             commit: GroupCommit::default(),
             background: Background::default(),
+            embedding: Embedding::builtin(),
             clients_evicted: AtomicU64::new(0),
             latency: LatencyMonitor::default(),
             trends: Trends::default(),
@@ -141,6 +145,13 @@ impl Server {
     #[must_use]
     pub fn with_recovery(mut self, recovery: RecoveryReport) -> Server {
         self.recovery = Some(recovery);
+        self
+    }
+
+    /// The server with another embedder than the one that is compiled in.
+    #[must_use]
+    pub fn with_embedding(mut self, embedding: Embedding) -> Server {
+        self.embedding = embedding;
         self
     }
 

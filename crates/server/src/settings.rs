@@ -1,5 +1,6 @@
 //! What the operator has chosen, as one struct of atomics: read on the hot path, changed at run time by CONFIG SET.
 
+use crate::meaning::settings::MeaningSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,6 +70,8 @@ pub struct Settings {
     pub clients_percent: AtomicU32,
     /// `default-ttl-seconds`: time to live of native writes that give none; 0: none.
     pub default_ttl_s: AtomicU64,
+    /// Spaces, vectors, tags and leases.
+    pub meaning: MeaningSettings,
     /// `vector-dimension`: the only dimension accepted in the default space; 0: any.
     pub vector_dimension: u32,
     /// `analytics-ring-len`: native reads and writes that are remembered for CACHE.ASK; 0: none.
@@ -137,6 +140,7 @@ impl Default for Settings {
             policy: RwLock::new(Policy::AllkeysLru),
             clients_percent: AtomicU32::new(0),
             default_ttl_s: AtomicU64::new(0),
+            meaning: MeaningSettings::default(),
             vector_dimension: 0,
             analytics_ring_len: AtomicU64::new(65_536),
             frequency_decay_minutes: AtomicU64::new(1),
@@ -186,6 +190,8 @@ impl Settings {
         if shard.policy() != limits.policy {
             shard.set_policy(limits.policy);
         }
+        let undo_ms = self.meaning.undo_seconds.load(Ordering::Relaxed).saturating_mul(1000);
+        shard.set_undo_limits(undo_ms, self.meaning.undo_bytes_max.load(Ordering::Relaxed));
         shard.set_frequency_decay_minutes(self.frequency_decay_minutes.load(Ordering::Relaxed));
         let size = |setting: &AtomicU64| usize::try_from(setting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         shard.set_hash_limits(size(&self.hash_fields_max), size(&self.hash_item_bytes_max));

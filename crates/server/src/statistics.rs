@@ -77,6 +77,40 @@ pub struct Worker {
     pub buffer_bytes: Counter,
     /// Error replies by their first word.
     pub errors: ErrorCounts,
+    /// Reads of native commands by key.
+    pub native: NativeCounters,
+}
+
+/// How often native commands found what they were asked for by key. (What is found by meaning is counted by its space.)
+#[derive(Debug, Default)]
+pub struct NativeCounters {
+    /// Reads that found an entry.
+    pub hits: Counter,
+    /// Reads that found none.
+    pub misses: Counter,
+    /// What computing the entries that were found would have cost, in millionths of a US dollar.
+    pub saved_micro_usd: Counter,
+}
+
+impl NativeCounters {
+    /// Counts a read that found an entry of this cost.
+    pub fn hit(&self, cost_usd: Option<f32>) {
+        self.hits.add(1);
+        if let Some(cost_usd) = cost_usd {
+            self.saved_micro_usd.add((f64::from(cost_usd) * 1e6).round() as u64);
+        }
+    }
+
+    /// Counts a read that found none.
+    pub fn missed(&self) {
+        self.misses.add(1);
+    }
+
+    fn reset(&self) {
+        self.hits.reset();
+        self.misses.reset();
+        self.saved_micro_usd.reset();
+    }
 }
 
 impl Worker {
@@ -91,6 +125,7 @@ impl Worker {
             output_bytes: Counter::default(),
             buffer_bytes: Counter::default(),
             errors: ErrorCounts::default(),
+            native: NativeCounters::default(),
         }
     }
 
@@ -114,6 +149,7 @@ impl Worker {
         self.input_bytes.reset();
         self.output_bytes.reset();
         self.errors.reset();
+        self.native.reset();
     }
 }
 

@@ -5,7 +5,7 @@ use sutra_protocol::number::parse_i64;
 
 /// What the number behind a time option counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TimeUnit {
+pub(in crate::commands) enum TimeUnit {
     /// Seconds from now.
     Ex,
     /// Milliseconds from now.
@@ -18,13 +18,13 @@ pub(super) enum TimeUnit {
 
 impl TimeUnit {
     /// The unit that this word of SET or GETEX names, in any case.
-    pub(super) fn of_word(word: &[u8]) -> Option<TimeUnit> {
+    pub(in crate::commands) fn of_word(word: &[u8]) -> Option<TimeUnit> {
         let units = [("EX", TimeUnit::Ex), ("PX", TimeUnit::Px), ("EXAT", TimeUnit::ExAt), ("PXAT", TimeUnit::PxAt)];
         units.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, unit)| unit)
     }
 
     /// The instant in Unix milliseconds, which may lie in the past; `None` if it is beyond 64 bits.
-    pub(super) fn instant_ms(self, amount: i64, now_ms: u64) -> Option<i64> {
+    pub(in crate::commands) fn instant_ms(self, amount: i64, now_ms: u64) -> Option<i64> {
         let amount_ms = match self {
             TimeUnit::Ex | TimeUnit::ExAt => amount.checked_mul(1000)?,
             TimeUnit::Px | TimeUnit::PxAt => amount,
@@ -38,19 +38,24 @@ impl TimeUnit {
 
 /// A time option that is not yet read as a number, since commands look at all their words, and some at the key, before that.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TimeOption<'t> {
+pub(in crate::commands) struct TimeOption<'t> {
     unit: TimeUnit,
     amount: &'t [u8],
 }
 
 impl<'t> TimeOption<'t> {
     /// A time given at a fixed place (SETEX).
-    pub(super) fn new(unit: TimeUnit, amount: &'t [u8]) -> TimeOption<'t> {
+    pub(in crate::commands) fn new(unit: TimeUnit, amount: &'t [u8]) -> TimeOption<'t> {
         TimeOption { unit, amount }
     }
 
+    /// Whether this word begins a time option.
+    pub(in crate::commands) fn is_word(word: &[u8]) -> bool {
+        TimeUnit::of_word(word).is_some()
+    }
+
     /// Takes a time option if one is next. Of several of one unit the last counts; two units are a syntax error.
-    pub(super) fn take(args: &mut Args<'t>, earlier: Option<Self>) -> Result<Option<Self>, CommandError> {
+    pub(in crate::commands) fn take(args: &mut Args<'t>, earlier: Option<Self>) -> Result<Option<Self>, CommandError> {
         let Some(unit) = args.peek().and_then(TimeUnit::of_word) else { return Ok(None) };
         if earlier.is_some_and(|earlier| earlier.unit != unit) {
             return Err(CommandError::Syntax);
@@ -60,7 +65,7 @@ impl<'t> TimeOption<'t> {
     }
 
     /// The instant in Unix milliseconds. `command` names the command in the error for an amount below 1 or too large.
-    pub(super) fn instant_ms(self, now_ms: u64, command: &str) -> Result<u64, CommandError> {
+    pub(in crate::commands) fn instant_ms(self, now_ms: u64, command: &str) -> Result<u64, CommandError> {
         let amount = parse_i64(self.amount).ok_or(CommandError::NotAnInteger)?;
         let instant_ms = if amount > 0 { self.unit.instant_ms(amount, now_ms) } else { None };
         instant_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| invalid_expire_time(command))
@@ -68,7 +73,7 @@ impl<'t> TimeOption<'t> {
 }
 
 /// `ERR invalid expire time in '…' command`
-pub(super) fn invalid_expire_time(command: &str) -> CommandError {
+pub(in crate::commands) fn invalid_expire_time(command: &str) -> CommandError {
     CommandError::text(format!("ERR invalid expire time in '{command}' command"))
 }
 

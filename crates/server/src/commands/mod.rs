@@ -10,6 +10,7 @@ pub mod bitcount;
 pub mod bitfield;
 pub mod bitop;
 pub mod bits;
+pub mod cache;
 pub mod client;
 pub mod command;
 pub mod config;
@@ -63,6 +64,22 @@ pub static TABLE: &[&Spec] = &[
     &bitfield::BITFIELD_RO,
     &bitop::SPEC,
     &bitcount::BITPOS,
+    &cache::emb::MGET,
+    &cache::emb::MSET,
+    &cache::overview::FEEDBACK,
+    &cache::get::SPEC,
+    &cache::invalidate::INVALIDATE,
+    &cache::lease::LEASE,
+    &cache::invalidate::LOG,
+    &cache::lookup::SPEC,
+    &cache::lease::RELEASE,
+    &cache::search::SPEC,
+    &cache::set::SPEC,
+    &cache::space::SPEC,
+    &cache::stats::SPEC,
+    &cache::overview::TAGS,
+    &cache::overview::TOP,
+    &cache::invalidate::UNDO,
     &client::SPEC,
     &role::CLUSTER,
     &command::SPEC,

@@ -2,7 +2,7 @@
 //!
 //! | module | noun |
 //! | --- | --- |
-//! | `setting`, `table` | a setting; all of them |
+//! | `setting`, `table`, `meaning` | a setting; all of them; those about meaning |
 //! | `kind` | what values may be |
 //! | `load` | file, environment, flags |
 //! | `rewrite` | CONFIG REWRITE |
@@ -12,6 +12,7 @@
 mod document;
 pub mod kind;
 mod load;
+mod meaning;
 mod memory_limit;
 mod rewrite;
 mod setting;

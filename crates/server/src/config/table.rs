@@ -1,6 +1,7 @@
 //! Every setting that there is.
 
 use super::kind::{Kind, parse_addresses, parse_output_limits, parse_percent};
+use super::meaning;
 use super::memory_limit::memory_limit;
 use super::setting::{Access, Setting};
 use crate::settings::Settings;
@@ -241,16 +242,29 @@ pub static SETTINGS: &[Setting] = &[
         |s, v| s.debug_command.store(["no", "yes", "local"].iter().position(|word| *word == v).unwrap_or(0) as u8, Relaxed),
     )
     .doc("Who may use DEBUG (only its harmless part exists): nobody, everybody, or clients of this machine."),
+    // ---- meaning ----
+    meaning::EMBEDDER,
+    meaning::EMBEDDER_MODEL,
+    meaning::EMBEDDER_KEY,
+    meaning::EMBEDDER_KEY_FILE,
+    meaning::EMBEDDER_TIMEOUT,
+    meaning::DIMENSION,
+    meaning::QUANTIZATION,
+    meaning::GRAPH_MIN_ROWS,
+    meaning::DIMENSION_MAX,
+    meaning::TEXT_BYTES_MAX,
+    meaning::TAGS_MAX,
+    meaning::TAG_BYTES_MAX,
+    meaning::SOURCES_MAX,
+    meaning::META_BYTES_MAX,
+    meaning::COUNT_MAX,
+    meaning::BATCH_MAX,
+    meaning::LEASE_MS,
+    meaning::LEASE_MS_MAX,
+    meaning::HOLD_MAX,
+    meaning::UNDO_SECONDS,
+    meaning::UNDO_BYTES,
     // ---- deployment ----
-    start(
-        "vector-dimension",
-        Kind::Integer { min: 0, max: 65_536 },
-        "0",
-        |s| s.vector_dimension.to_string(),
-        |s, v| s.vector_dimension = number(v),
-    )
-    .variables(&["VECTOR_DIMENSION"])
-    .doc("The only dimension accepted in the default space of vectors; 0: any."),
     Setting::new("sutra-role", Kind::OneOf(&["cache_shard"]), "cache_shard", Access::Fixed { immutable: true })
         .variables(&["SUTRA_ROLE"])
         .doc("The role in a Sutra deployment. This program has one."),
@@ -295,7 +309,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.is_called(name))
 }
 
-const fn start(
+pub(super) const fn start(
     name: &'static str,
     kind: Kind,
     default: &'static str,
@@ -305,7 +319,7 @@ const fn start(
     Setting::new(name, kind, default, Access::Start { read, write })
 }
 
-const fn live(
+pub(super) const fn live(
     name: &'static str,
     kind: Kind,
     default: &'static str,
@@ -335,11 +349,11 @@ const fn kept(name: &'static str, default: &'static str, kind: Kind) -> Setting 
 }
 
 /// A canonical number; those of smaller types are bounded by their kind.
-fn number<T: FromStr + Default>(value: &str) -> T {
+pub(super) fn number<T: FromStr + Default>(value: &str) -> T {
     value.parse().unwrap_or_default()
 }
 
-fn shown(value: &std::sync::atomic::AtomicU64) -> String {
+pub(super) fn shown(value: &std::sync::atomic::AtomicU64) -> String {
     value.load(Relaxed).to_string()
 }
 

@@ -7,6 +7,7 @@ use super::commit::end_of_round;
 use super::http::{self, Http};
 use super::input::Input;
 use super::pool::{Kit, return_kit, take_kit};
+use crate::background;
 use crate::clients::{Client, Signal};
 use crate::dispatch::{Begun, Outcome, Ticket, append_error, begin_at, finish};
 use crate::job::Answer;
@@ -228,11 +229,10 @@ impl Connection {
                     self.state = State::Paused;
                     break;
                 }
-                Begun::Deferred(task, ticket) => {
-                    let (sender, receiver) = oneshot::channel();
-                    server.background.submit(task, sender);
-                    self.deferred = Some((ticket, receiver));
-                }
+                Begun::Deferred(job, ticket) => match background::start(server, job) {
+                    Ok(answer) => self.deferred = Some((ticket, answer)),
+                    Err(answer) => finish(server, session, &ticket, answer, output),
+                },
             }
             input.consume(consumed);
             commands += 1;
@@ -379,6 +379,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let client = &self.session.client;
         client.set_memory(0);
+        self.server.shard.release_owner(client.id);
         self.server.remove_monitor(client);
         self.server.clients.dismiss(client.id);
     }

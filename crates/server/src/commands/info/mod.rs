@@ -1,6 +1,7 @@
 //! INFO: what clients, exporters and dashboards parse. Names and formats are Redis's; what only we have begins with `sutra_`.
 
 mod counters;
+mod meaning;
 mod server;
 mod storage;
 
@@ -41,7 +42,7 @@ struct Section {
 }
 
 /// In Redis's order; ours before the keyspace, which old parsers expect last.
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     Section { name: "Server", by_default: true, write: server::server },
     Section { name: "Clients", by_default: true, write: server::clients },
     Section { name: "Memory", by_default: true, write: storage::memory },
@@ -55,6 +56,7 @@ const SECTIONS: [Section; 14] = [
     Section { name: "Latencystats", by_default: false, write: counters::latencystats },
     Section { name: "Cluster", by_default: true, write: |_, text| text.field("cluster_enabled", 0) },
     Section { name: "Sutra", by_default: true, write: storage::sutra },
+    Section { name: "Meaning", by_default: true, write: meaning::meaning },
     Section { name: "Keyspace", by_default: true, write: storage::keyspace },
 ];
 

@@ -1,0 +1,85 @@
+//! CACHE.LEASE and CACHE.RELEASE: a miss that is exclusive, and a write that is conditional.
+
+use super::answer::word;
+use super::lookup::of_grant;
+use super::text::leave_job;
+use super::words::{SECONDS_MAX, Words};
+use crate::command::{Args, CommandError, Context, Flags, Keys, Spec, bulk};
+use sutra_protocol::Reply;
+use sutra_shard::{LeaseGrant, Value, ValueKind};
+
+/// CACHE.LEASE.
+pub static LEASE: Spec = Spec {
+    name: "cache.lease",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: Keys::FIRST,
+    group: "cache",
+    since: "sutra 0.1.0",
+    complexity: "O(1)",
+    summary: "Returns the value, or a lease to compute it, or how long somebody else's lease lasts.",
+    syntax: "key [milliseconds] [REVALIDATE seconds]",
+    subcommands: &[],
+    run: lease,
+};
+
+/// CACHE.RELEASE.
+pub static RELEASE: Spec = Spec {
+    name: "cache.release",
+    arity: 3,
+    flags: Flags::READONLY.and(Flags::ALONE),
+    keys: Keys::None,
+    group: "cache",
+    since: "sutra 0.1.0",
+    complexity: "O(1)",
+    summary: "Gives a lease back without a value, so that the next caller gets one; whether it was out.",
+    syntax: "key token",
+    subcommands: &[],
+    run: release,
+};
+
+fn lease<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
+    let mut words = Words::new("CACHE.LEASE", args, cx.server);
+    let key = words.need("the key")?;
+    let (mut lease_ms, mut revalidate_ms) = (None, None);
+    while words.any() {
+        if words.word("REVALIDATE") {
+            words.once(&revalidate_ms, "REVALIDATE")?;
+            revalidate_ms = Some(words.seconds_ms("REVALIDATE", SECONDS_MAX)?);
+        } else if lease_ms.is_none() {
+            lease_ms = Some(words.number("LEASE", "milliseconds", 1, words.limits.lease_ms_max)?);
+        } else {
+            return Err(words.not_understood());
+        }
+    }
+    let lease_ms = lease_ms.unwrap_or(words.limits.lease_ms.min(words.limits.lease_ms_max));
+    let (db, owner, now_ms) = (cx.session.db, cx.session.client.id, cx.now_ms);
+    let native = &cx.session.client.worker.native;
+    let Some(entry) = cx.txn.get(db, key) else {
+        native.missed();
+        return Ok(of_grant(cx.txn.lease(db, key, lease_ms, owner)));
+    };
+    if entry.value.kind() != ValueKind::String {
+        return Err(CommandError::WrongType);
+    }
+    native.hit(entry.as_put().cost);
+    let ttl_ms = entry.expires_at_ms.map(|at| at.saturating_sub(now_ms));
+    let expires_soon = revalidate_ms.zip(ttl_ms).is_some_and(|(within, ttl)| ttl < within);
+    let grant = expires_soon.then(|| cx.txn.lease(db, key, lease_ms, owner));
+    let value = match cx.txn.peek(db, key).map(|entry| entry.value) {
+        Some(Value::String(value)) => bulk(value),
+        Some(Value::Hash(_)) | None => Reply::Null,
+    };
+    Ok(Reply::Array(match grant {
+        Some(LeaseGrant::Granted { token }) => vec![word("REVALIDATE"), value, Reply::BulkOwned(token.into_bytes())],
+        Some(LeaseGrant::Wait { .. }) | None => vec![word("HIT"), value],
+    }))
+}
+
+fn release<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
+    let (key, token) = (args.take()?.to_vec(), args.take()?.to_vec());
+    let db = cx.session.db;
+    Ok(leave_job(cx, false, move |work| {
+        Ok(Reply::Integer(i64::from(work.server.shard.release_lease(db, &key, &token))))
+    }))
+}

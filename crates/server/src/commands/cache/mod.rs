@@ -1,0 +1,23 @@
+//! The native commands: entries with vectors, tags and sources; lookup and invalidation by meaning; leases.
+//!
+//! `CACHE.SET`, `GET`, `LEASE`, `RELEASE` and `EMB.*` work on keys that dispatch has locked, and so inside MULTI. The others look at many
+//! entries, which they lock by themselves: they leave a job, which dispatch runs once nothing is locked, or gives to a background thread if it
+//! takes long.
+
+mod answer;
+pub mod emb;
+pub mod get;
+pub mod invalidate;
+pub mod lease;
+pub mod lookup;
+pub mod overview;
+pub mod search;
+pub mod set;
+pub mod space;
+pub mod stats;
+mod text;
+mod vector;
+mod words;
+
+pub(crate) use stats::Tally;
+pub(crate) use text::embed_error;
