@@ -13,6 +13,7 @@ use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::Database;
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use sutra_mmap_store::{Anonymous, Directory, Location, Options as StoreOptions, SegmentSpace, Store};
@@ -254,7 +255,8 @@ impl Shard {
         } else {
             Box::new(Anonymous)
         };
-        let (mut shard, recovery) = Shard::open_on(Arc::new(disk), space, &options, now_ms)?;
+        let rows = (options.mapped && options.log).then(|| options.directory.join("spaces"));
+        let (mut shard, recovery) = Shard::open_with(Arc::new(disk), space, rows, &options, now_ms)?;
         shard.directory_lock = Some(lock);
         Ok((shard, recovery))
     }
@@ -277,6 +279,17 @@ impl Shard {
     pub fn open_on(
         storage: Arc<dyn Storage>,
         space: Box<dyn SegmentSpace>,
+        options: &Options,
+        now_ms: u64,
+    ) -> Result<(Shard, Recovery), OpenError> {
+        Shard::open_with(storage, space, None, options, now_ms)
+    }
+
+    /// `rows`: the directory for files of rows.
+    fn open_with(
+        storage: Arc<dyn Storage>,
+        space: Box<dyn SegmentSpace>,
+        rows: Option<PathBuf>,
         options: &Options,
         now_ms: u64,
     ) -> Result<(Shard, Recovery), OpenError> {
@@ -363,7 +376,8 @@ impl Shard {
             boot::note(&*storage, id)?;
         }
         shard.adopt_records();
-        report.damage.extend(shard.finish_meaning(meaning));
+        shard.rows_directory = rows;
+        report.damage.extend(shard.finish_meaning(meaning, same_boot));
         shard.log = log;
         report.entries = shard.entries();
         Ok((shard, report))

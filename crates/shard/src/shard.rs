@@ -13,6 +13,7 @@ use crate::options::Limits;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::{HeapEntry, Stripe};
 use crate::txn::Txn;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sutra_eviction::{Ghosts, Policy, frequency};
@@ -55,6 +56,8 @@ pub struct Shard {
     hash_item_bytes_max: AtomicUsize,
     pub(crate) directory_lock: Option<DirectoryLock>,
     pub(crate) meaning: Meaning,
+    /// Where rows are kept in mapped files; `None`: in anonymous memory.
+    pub(crate) rows_directory: Option<PathBuf>,
 }
 
 /// Counters that only grow.
@@ -133,9 +136,10 @@ impl Shard {
             hash_item_bytes_max: AtomicUsize::new(HashOptions::default().item_bytes_max),
             directory_lock: None,
             meaning: Meaning::new(),
+            rows_directory: None,
         };
         shard.set_policy(limits.policy);
-        shard.make_unplaced();
+        shard.make_unplaced(&mut |_, _| false);
         shard
     }
 

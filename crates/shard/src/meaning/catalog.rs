@@ -8,13 +8,14 @@ use crate::ops::Op;
 use crate::shard::Shard;
 use crate::slot::SlotKind;
 use crate::txn::Txn;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use sutra_guard::Guard;
-use sutra_hnsw_index::{Filter, Metric, Rows};
+use sutra_hnsw_index::{Filter, Metric, Rows, Side};
 
 impl Shard {
-    /// Makes the rows of entries without vectors.
-    pub(crate) fn make_unplaced(&self) {
+    /// Makes the rows of entries without vectors, or takes them over from a file.
+    pub(crate) fn make_unplaced(&self, keep: &mut dyn FnMut(u32, &Side) -> bool) {
         let options = SpaceOptions {
             dimension: 0,
             metric: Metric::Cosine,
@@ -22,7 +23,7 @@ impl Shard {
             quantization: Quantization::Cascade,
             guard: Guard::default(),
         };
-        let rows = Rows::new(0);
+        let rows = self.open_rows(UNPLACED, 0, keep);
         let mut registry = self.meaning.registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.insert(Arc::new(Space::new(UNPLACED, b"", options, rows)));
     }
@@ -55,8 +56,28 @@ impl Shard {
     }
 
     pub(super) fn new_space(&self, id: u32, name: &[u8], options: SpaceOptions) -> Space {
-        let rows = Rows::new(options.dimension);
+        let rows = self.open_rows(id, options.dimension, &mut |_, _| false);
         Space::new(id, name, options, rows)
+    }
+
+    /// The rows of a space: in a mapped file if there are files, keeping those that `keep` wants. Rows can be made again from the records, so
+    /// what is wrong with a file is no more than a warning.
+    pub(super) fn open_rows(&self, id: u32, dimension: usize, keep: &mut dyn FnMut(u32, &Side) -> bool) -> Rows {
+        let Some(directory) = &self.rows_directory else { return Rows::new(dimension) };
+        let path = rows_path(directory, id);
+        let opened = std::fs::create_dir_all(directory).and_then(|()| Rows::open(dimension, &path, keep));
+        match opened {
+            Ok((rows, report)) => {
+                if report.damaged > 0 || report.discarded.is_some() {
+                    tracing::warn!(file = %path.display(), ?report, "rows of a space are made again from its entries");
+                }
+                rows
+            }
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "rows of a space are kept in anonymous memory");
+                Rows::new(dimension)
+            }
+        }
     }
 
     /// The space of a name.
@@ -128,8 +149,27 @@ impl Shard {
                 }
             }
         });
+        if let Some(directory) = &self.rows_directory
+            && let Err(error) = std::fs::remove_file(rows_path(directory, space.id()))
+        {
+            tracing::warn!(%error, "the rows' file of a dropped space could not be removed");
+        }
         self.sync()?;
         Ok(removed)
+    }
+
+    /// Removes files of rows that are of no use: all if the machine was started anew, since what they hold may be of any time.
+    pub(super) fn clear_rows(&self, keep: &dyn Fn(u32) -> bool) {
+        let Some(directory) = &self.rows_directory else { return };
+        let Ok(files) = std::fs::read_dir(directory) else { return };
+        for file in files.flatten() {
+            let id = file.file_name().to_str().and_then(|name| name.strip_suffix(".rows")?.parse().ok());
+            if !id.is_some_and(keep)
+                && let Err(error) = std::fs::remove_file(file.path())
+            {
+                tracing::warn!(file = %file.path().display(), %error, "a file of rows could not be removed");
+            }
+        }
     }
 
     /// What callers said of a space's hits.
@@ -137,4 +177,8 @@ impl Shard {
     pub fn feedback_report(&self, space: &Space) -> FeedbackReport {
         space.feedback.lock().unwrap_or_else(PoisonError::into_inner).report()
     }
+}
+
+fn rows_path(directory: &Path, id: u32) -> PathBuf {
+    directory.join(format!("{id}.rows"))
 }

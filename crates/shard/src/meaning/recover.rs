@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
+use sutra_hnsw_index::Side;
 use sutra_mmap_store::Location;
 use sutra_wal::Lsn;
 
@@ -88,12 +89,16 @@ impl Recovered {
 
 impl Shard {
     /// Makes spaces, rows and invalidations when everything is replayed. Returns sentences on what was damaged.
-    pub(crate) fn finish_meaning(&self, recovered: Recovered) -> Vec<String> {
+    pub(crate) fn finish_meaning(&self, recovered: Recovered, same_boot: bool) -> Vec<String> {
         let mut damage = Vec::new();
+        self.clear_rows(&|id| same_boot && (id == UNPLACED || recovered.spaces.contains_key(&id)));
+        self.make_unplaced(&mut |row, side| self.adopt_row(UNPLACED, row, side));
         for (id, body) in &recovered.spaces {
-            match Space::understand(body).map(|(name, options)| self.new_space(*id, &name, options)) {
-                Some(space) => {
-                    self.meaning.registry.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::new(space));
+            match Space::understand(body) {
+                Some((name, options)) => {
+                    let rows = self.open_rows(*id, options.dimension, &mut |row, side| self.adopt_row(*id, row, side));
+                    let space = Arc::new(Space::new(*id, &name, options, rows));
+                    self.meaning.registry.write().unwrap_or_else(PoisonError::into_inner).insert(space);
                 }
                 None => damage.push(format!("space {id}: its description is not understood; its entries are dropped")),
             }
@@ -114,14 +119,34 @@ impl Shard {
         damage
     }
 
-    /// Makes a row for every annotated entry, from its record, on all cores.
+    /// Whether a row that an earlier process left is still that of an entry; then it is.
+    ///
+    /// That process changed a row before it wrote the frame of the change, so a row that names a record to which a slot still points is as
+    /// the record is: a record is never changed, and its place is not used again while a slot points to it.
+    fn adopt_row(&self, space: u32, row: u32, side: &Side) -> bool {
+        let owner = Owner::unpack(side.owner);
+        let mut stripe = self.lock(owner.hash.stripe);
+        let location = owner.location.to_bits();
+        let slot = stripe.database(owner.db).and_then(|database| {
+            let position = database.table.find_exact(owner.hash.slot, location, SlotKind::Annotated)?;
+            database.table.slot(position)
+        });
+        let is_there = slot.is_some_and(|slot| slot.kind() == SlotKind::Annotated);
+        if is_there && !stripe.rows.contains_key(&location) {
+            stripe.rows.insert(location, RowRef { space, row });
+            return true;
+        }
+        false
+    }
+
+    /// Makes a row for every annotated entry that has none, from its record, on all cores.
     fn make_rows(&self) {
         let mut owners: Vec<Owner> = Vec::new();
         for stripe in 0..STRIPES {
             let guard = self.lock(stripe as u8);
             for (db, database) in guard.databases() {
                 database.table.for_each(|_, slot| {
-                    if slot.kind() == SlotKind::Annotated {
+                    if slot.kind() == SlotKind::Annotated && !guard.rows.contains_key(&slot.location()) {
                         let hash = KeyHash { stripe: stripe as u8, slot: slot.hash() };
                         owners.push(Owner { db, hash, location: Location::from_bits(slot.location()) });
                     }
