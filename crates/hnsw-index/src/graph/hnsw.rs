@@ -20,6 +20,11 @@ pub struct Options {
 impl Options {
     /// A list of the bottom level holds up to twice as many, and places in it are counted in 8 bits.
     pub const NEIGHBOURS_MAX: usize = 64;
+
+    /// Whether a graph can be built so.
+    pub(super) fn is_sound(&self) -> bool {
+        (4..=Self::NEIGHBOURS_MAX).contains(&self.neighbours) && self.ef_construction > 0
+    }
 }
 
 impl Default for Options {
@@ -49,10 +54,12 @@ impl Hnsw {
     /// # Panics
     /// If the number of neighbours is out of its range, or no candidates are to be seen: a wrong program.
     pub fn new(options: Options) -> Self {
-        assert!((4..=Options::NEIGHBOURS_MAX).contains(&options.neighbours), "{} neighbours", options.neighbours);
-        assert!(options.ef_construction > 0, "no candidates");
-        let links = Links::new(options.neighbours, options.seed);
-        Self { links, top: None, version: 0, options, scratches: Scratches::default() }
+        assert!(options.is_sound(), "{options:?}");
+        Self::over(Links::new(options.neighbours, options.seed), None, options)
+    }
+
+    pub(super) fn over(links: Links, top: Option<(u32, u8)>, options: Options) -> Self {
+        Self { links, top, version: 0, options, scratches: Scratches::default() }
     }
 
     /// Works out where a row belongs. A row that is in already is not planned for: remove it first.

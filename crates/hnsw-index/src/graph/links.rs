@@ -36,14 +36,6 @@ impl Links {
         Self { neighbours, seed, blocks: Vec::new(), present: 0 }
     }
 
-    pub(super) fn neighbours(&self) -> usize {
-        self.neighbours
-    }
-
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
-    }
-
     /// How many links a row can have on a level.
     #[inline]
     pub(super) fn room(&self, level: u8) -> usize {
@@ -143,6 +135,25 @@ impl Links {
             let block = Block::new(self.neighbours, levels);
             self.blocks.push(block);
         }
+    }
+
+    /// Which rows of a block are in the graph: a bit for each.
+    pub(super) fn present(&self, block: usize) -> &[u64] {
+        &self.blocks[block].present
+    }
+
+    /// All room of a block's lists: that of the bottom level, then that of the upper ones.
+    pub(super) fn lists(&self, block: usize) -> impl Iterator<Item = &[u32]> {
+        let block = &self.blocks[block];
+        let base = &block.base[block.base_start..block.base_start + BLOCK_ROWS * 2 * self.neighbours];
+        [base, &*block.upper].into_iter()
+    }
+
+    /// As [`Links::lists`].
+    pub(super) fn lists_mut(&mut self, block: usize) -> impl Iterator<Item = &mut [u32]> {
+        let block = &mut self.blocks[block];
+        let base = &mut block.base[block.base_start..block.base_start + BLOCK_ROWS * 2 * self.neighbours];
+        [base, &mut *block.upper].into_iter()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -15,17 +15,21 @@
 mod by_rows;
 mod codes;
 mod draft;
+mod file;
 mod hnsw;
 mod links;
 mod nearness;
 mod plan;
 mod pool;
+#[cfg(feature = "reference")]
+pub mod reference;
 mod search;
 mod select;
 mod shape;
 
 pub use by_rows::ByRows;
 pub use codes::ByCodes;
+pub use file::{LoadError, Loaded};
 pub use hnsw::{Hnsw, Options};
 pub use links::ROWS_MAX;
 pub use plan::{Plan, StalePlan};

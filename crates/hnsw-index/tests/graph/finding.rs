@@ -1,8 +1,6 @@
 //! What a graph promises: near rows are found, whatever came and went before, and nobody is lost.
 
-mod graph_support;
-
-use graph_support::{Clusters, Plain, Random};
+use crate::support::{Clusters, Plain, Random};
 use sutra_hnsw_index::graph::{Graph, Hnsw, Options, StalePlan, Wanted};
 
 const DIMENSION: usize = 24;
@@ -39,7 +37,7 @@ fn the_nearest_rows_are_found() {
     println!("seed {seed}");
     let mut random = Random(seed);
     let mut source = Clusters::new(&mut random, DIMENSION, 60);
-    let rows = Plain { dimension: DIMENSION, rows: (0..6000).map(|_| Some(source.vector(&mut random))).collect() };
+    let rows = Plain { rows: (0..6000).map(|_| Some(source.vector(&mut random))).collect() };
     let graph = built(&rows, Options::default());
     assert_eq!(graph.validate(), Ok(()));
     println!("{:?}", graph.shape());
@@ -66,7 +64,7 @@ fn recall_holds_while_rows_come_and_go_ten_times_over() {
     let mut random = Random(seed);
     let mut source = Clusters::new(&mut random, DIMENSION, 60);
     let count = 3000;
-    let mut rows = Plain { dimension: DIMENSION, rows: (0..count).map(|_| Some(source.vector(&mut random))).collect() };
+    let mut rows = Plain { rows: (0..count).map(|_| Some(source.vector(&mut random))).collect() };
     let mut graph = built(&rows, Options::default());
     println!("built {:?}", graph.shape());
     for round in 0..10 {
@@ -90,7 +88,7 @@ fn recall_holds_when_half_of_the_rows_go_and_when_nearly_all_do() {
     let mut random = Random(seed);
     let mut source = Clusters::new(&mut random, DIMENSION, 60);
     let count = 6000;
-    let mut rows = Plain { dimension: DIMENSION, rows: (0..count).map(|_| Some(source.vector(&mut random))).collect() };
+    let mut rows = Plain { rows: (0..count).map(|_| Some(source.vector(&mut random))).collect() };
     let mut graph = built(&rows, Options::default());
     for left in [3000, 300, 30, 1, 0] {
         while Graph::<Plain>::len(&graph) > left {

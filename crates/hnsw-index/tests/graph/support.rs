@@ -3,10 +3,10 @@
 use sutra_hnsw_index::graph::Distances;
 
 /// Sebastiano Vigna's splitmix64: enough randomness for tests, the same everywhere.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -14,12 +14,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// Nearly normal: the sum of four uniform numbers.
-    pub fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         let bits = self.next();
         let sum: u64 = (0..4).map(|part| bits >> (16 * part) & 0xffff).sum();
         (sum as f32 - 131_070.0) / 37_837.0
@@ -27,20 +27,19 @@ impl Random {
 }
 
 /// Vectors by row number; a row without one is infinitely far away.
-pub struct Plain {
-    pub dimension: usize,
-    pub rows: Vec<Option<Vec<f32>>>,
+pub(crate) struct Plain {
+    pub(crate) rows: Vec<Option<Vec<f32>>>,
 }
 
 impl Plain {
     /// `count` unit vectors around `centres` directions.
-    pub fn clustered(random: &mut Random, count: usize, dimension: usize, centres: usize) -> Self {
+    pub(crate) fn clustered(random: &mut Random, count: usize, dimension: usize, centres: usize) -> Self {
         let mut source = Clusters::new(random, dimension, centres);
-        Self { dimension, rows: (0..count).map(|_| Some(source.vector(random))).collect() }
+        Self { rows: (0..count).map(|_| Some(source.vector(random))).collect() }
     }
 
     /// The `k` nearest rows, and the distance of the last of them.
-    pub fn nearest(&self, query: &[f32], k: usize) -> Vec<(u32, f32)> {
+    pub(crate) fn nearest(&self, query: &[f32], k: usize) -> Vec<(u32, f32)> {
         let mut all: Vec<_> = (0..self.rows.len() as u32).filter(|row| self.rows[*row as usize].is_some()).collect();
         all.sort_by(|a, b| self.to_query(query, *a).total_cmp(&self.to_query(query, *b)).then(a.cmp(b)));
         all.iter().take(k).map(|row| (*row, self.to_query(query, *row))).collect()
@@ -68,17 +67,17 @@ impl Distances for Plain {
 }
 
 /// Directions around which vectors lie.
-pub struct Clusters {
+pub(crate) struct Clusters {
     centres: Vec<Vec<f32>>,
 }
 
 impl Clusters {
-    pub fn new(random: &mut Random, dimension: usize, centres: usize) -> Self {
+    pub(crate) fn new(random: &mut Random, dimension: usize, centres: usize) -> Self {
         Self { centres: (0..centres).map(|_| (0..dimension).map(|_| random.normal()).collect()).collect() }
     }
 
     /// A unit vector near one of the directions, some nearer than others.
-    pub fn vector(&mut self, random: &mut Random) -> Vec<f32> {
+    pub(crate) fn vector(&mut self, random: &mut Random) -> Vec<f32> {
         let centre = random.below(self.centres.len());
         let spread = 0.3 + random.below(100) as f32 / 100.0;
         let vector: Vec<f32> = self.centres[centre].iter().map(|x| x + spread * random.normal()).collect();
