@@ -110,11 +110,11 @@ const SPACE_DROP: u8 = 19;
 const PREDICATE: u8 = 20;
 const SWEPT: u8 = 21;
 const UNDONE: u8 = 22;
+const PLACE_ANNOTATED: u8 = 23;
+const KEY_PUT_ANNOTATED: u8 = 24;
 
 const FLAG_OLD: u8 = 1;
 const FLAG_MOVED: u8 = 2;
-const FLAG_ANNOTATED: u8 = 4;
-const FLAG_ANNEX: u8 = 1;
 const FLAG_KEEP_TTL: u8 = 1;
 
 /// A frame body is no sequence of edits: it was written by another version, or its CRC protected a mistake.
@@ -132,9 +132,10 @@ impl Op<'_> {
         match self {
             Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved, annotated } => {
                 let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-                let flags = flag(old.is_some(), FLAG_OLD) | flag(*moved, FLAG_MOVED) | flag(*annotated, FLAG_ANNOTATED);
+                let flags = flag(old.is_some(), FLAG_OLD) | flag(*moved, FLAG_MOVED);
+                let tag = if *annotated { PLACE_ANNOTATED } else { PLACE };
                 let mut fixed = [0u8; 32];
-                fixed[..4].copy_from_slice(&[PLACE, *db, hash.stripe, flags]);
+                fixed[..4].copy_from_slice(&[tag, *db, hash.stripe, flags]);
                 fixed[4..8].copy_from_slice(&hash.slot.to_le_bytes());
                 fixed[8..16].copy_from_slice(&new.to_bits().to_le_bytes());
                 fixed[16..20].copy_from_slice(&bytes.to_le_bytes());
@@ -160,8 +161,8 @@ impl Op<'_> {
                 encode_value(out, [HEAP_PUT, *db, 0, 0], key, *expires_at_ms, *cost, value);
             }
             Op::KeyPut { db, key, value, expires_at_ms, cost, annex } => {
-                let flags = if annex.is_some() { FLAG_ANNEX } else { 0 };
-                encode_value(out, [KEY_PUT, *db, 0, flags], key, *expires_at_ms, *cost, value);
+                let tag = if annex.is_some() { KEY_PUT_ANNOTATED } else { KEY_PUT };
+                encode_value(out, [tag, *db, 0, 0], key, *expires_at_ms, *cost, value);
                 if let Some(annex) = annex {
                     put_bytes(out, annex);
                 }
@@ -314,12 +315,12 @@ impl<'a> Ops<'a> {
     fn op(&mut self) -> Result<Op<'a>, Malformed> {
         let [tag, db, third, flags] = self.array()?;
         Ok(match tag {
-            PLACE => {
+            PLACE | PLACE_ANNOTATED => {
                 let hash = KeyHash { stripe: third, slot: self.u32()? };
                 let new = self.location()?;
                 let (bytes, crc, expires_at_ms) = (self.u32()?, self.u32()?, self.u64()?);
                 let old = if flags & FLAG_OLD != 0 { Some(self.location()?) } else { None };
-                let (moved, annotated) = (flags & FLAG_MOVED != 0, flags & FLAG_ANNOTATED != 0);
+                let (moved, annotated) = (flags & FLAG_MOVED != 0, tag == PLACE_ANNOTATED);
                 Op::Place { db, hash, old, new, bytes, crc, expires_at_ms, moved, annotated }
             }
             REMOVE => {
@@ -353,10 +354,10 @@ impl<'a> Ops<'a> {
                         let (expires_at_ms, cost) = (self.u64()?, f32::from_bits(self.u32()?));
                         Op::HeapPut { db, key, expires_at_ms, cost, value: self.bytes()? }
                     }
-                    KEY_PUT => {
+                    KEY_PUT | KEY_PUT_ANNOTATED => {
                         let (expires_at_ms, cost) = (self.u64()?, f32::from_bits(self.u32()?));
                         let value = self.bytes()?;
-                        let annex = if flags & FLAG_ANNEX != 0 { Some(self.bytes()?) } else { None };
+                        let annex = if tag == KEY_PUT_ANNOTATED { Some(self.bytes()?) } else { None };
                         Op::KeyPut { db, key, expires_at_ms, cost, value, annex }
                     }
                     HEAP_WRITE_RANGE => {
