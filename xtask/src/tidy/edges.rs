@@ -13,7 +13,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sutra-hnsw-index", &[]),
     ("sutra-embed", &[]),
     ("sutra-guard", &[]),
-    ("sutra-shard", &["sutra-wal", "sutra-mmap-store", "sutra-hnsw-index", "sutra-eviction", "sutra-embed"]),
+    (
+        "sutra-shard",
+        &["sutra-wal", "sutra-mmap-store", "sutra-hnsw-index", "sutra-eviction", "sutra-embed", "sutra-guard"],
+    ),
     // Of eviction only the names of the policies, which are part of the shard's options.
     ("sutra-cache", &["sutra-shard", "sutra-protocol", "sutra-eviction", "sutra-embed"]),
     ("sutra-client", &["sutra-protocol"]),
