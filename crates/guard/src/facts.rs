@@ -17,19 +17,6 @@ pub struct Facts {
     pub(crate) opposites: Vec<(u8, u8)>,
 }
 
-/// Why stored bytes are no facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// Written by a version that this one does not know.
-    UnknownVersion {
-        /// Its number.
-        version: u8,
-    },
-    /// Cut off, too long, or not text where text belongs.
-    Damaged,
-}
-
 /// The first byte of what [`Facts::encode`] makes. It rises if facts are read from a text in another way, so that
 /// those of before are never compared with those of after.
 const VERSION: u8 = 1;
@@ -80,16 +67,12 @@ impl Facts {
         out
     }
 
-    /// What was encoded.
-    ///
-    /// # Errors
-    /// If the bytes are not what [`Facts::encode`] of this version makes.
-    pub fn decode(bytes: &[u8]) -> Result<Facts, DecodeError> {
-        let (&version, rest) = bytes.split_first().ok_or(DecodeError::Damaged)?;
-        if version != VERSION {
-            return Err(DecodeError::UnknownVersion { version });
-        }
-        decode(rest).ok_or(DecodeError::Damaged)
+    /// What was encoded. Nothing if the bytes are not what [`Facts::encode`] of this version makes: facts that were read
+    /// by other rules say nothing about those of today, and whoever guards should treat the entry as differing.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Facts> {
+        let (version, rest) = bytes.split_first()?;
+        if *version == VERSION { decode(rest) } else { None }
     }
 
     fn lists_mut(&mut self) -> [&mut Vec<String>; 4] {
@@ -159,19 +142,6 @@ fn checksum<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     shown
 }
 
-impl std::fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DecodeError::UnknownVersion { version } => {
-                write!(f, "lexical facts of version {version}, known is {VERSION}")
-            }
-            DecodeError::Damaged => f.write_str("damaged lexical facts"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,17 +151,18 @@ mod tests {
         let facts = Facts::of("Do not enable AB-1234 for $20 on 3 May 2024, AAPL");
         let expected = b"\x01\x01\x01\x0920 dollar\x01\x0a2024-05-03\x01\x06ab1234\x01\x04aapl\x01\x00\x01";
         assert_eq!(facts.encode(), expected, "{:?}", String::from_utf8_lossy(&facts.encode()));
-        assert_eq!(Facts::decode(expected), Ok(facts));
+        assert_eq!(Facts::decode(expected), Some(facts));
     }
 
     #[test]
     fn bytes_that_are_none_are_refused() {
         let bytes = Facts::of("Disable AB-1234 for $20").encode();
         for end in 0..bytes.len() {
-            assert_eq!(Facts::decode(&bytes[..end]), Err(DecodeError::Damaged));
+            assert_eq!(Facts::decode(&bytes[..end]), None);
         }
-        assert_eq!(Facts::decode(&[&bytes[..], b"x"].concat()), Err(DecodeError::Damaged));
-        assert_eq!(Facts::decode(&[2]), Err(DecodeError::UnknownVersion { version: 2 }));
+        assert_eq!(Facts::decode(&[&bytes[..], b"x"].concat()), None);
+        let other_version = [&[VERSION + 1], &bytes[1..]].concat();
+        assert_eq!(Facts::decode(&other_version), None);
     }
 
     #[test]
@@ -204,6 +175,6 @@ mod tests {
         let (some, other) = (Facts::of(&long('x')), Facts::of(&long('y')));
         assert!(some.ids[0].len() <= FACT_BYTES_MAX);
         assert_ne!(some, other);
-        assert_eq!(Facts::decode(&some.encode()), Ok(some));
+        assert_eq!(Facts::decode(&some.encode()), Some(some));
     }
 }

@@ -21,5 +21,5 @@ mod opposites;
 mod read;
 mod scan;
 
-pub use facts::{DecodeError, Facts};
+pub use facts::Facts;
 pub use guard::{Difference, Guard, UnknownGuard};
