@@ -7,6 +7,7 @@
 use crate::api::{Entry, Put, Scope, StringRef, Value, ValueKind, WriteError};
 use crate::hash::{KeyHash, STRIPES};
 use crate::heap::{BytesValue, HashValue, HeapValue};
+use crate::meaning::ReservedRow;
 use crate::ops::{Edit, Op};
 use crate::shard::Shard;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
@@ -429,9 +430,23 @@ impl<'s> Txn<'s> {
         self.shard.writable()?;
         let hash = self.hash_of(key);
         let row = match annex {
-            Some(annex) => self.reserve_row(db, hash, key, annex, value)?,
+            Some(annex) => self.reserve_row(db, hash, key, annex, value, None)?,
             None => None,
         };
+        self.put_with_row(db, key, value, put, annex, row)
+    }
+
+    /// [`Txn::put_record`] when the row of the entry is reserved.
+    pub(crate) fn put_with_row(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        value: &[u8],
+        put: Put,
+        annex: Option<&[u8]>,
+        row: Option<ReservedRow>,
+    ) -> Result<(), WriteError> {
+        let hash = self.hash_of(key);
         let record = NewRecord { key, value, expires_at_ms: put.expires_at_ms, cost: put.cost, annex };
         let class = self.shard.class_of(put.expires_at_ms, self.now_ms);
         let appended = match self.shard.store.append(class, &record) {
@@ -574,6 +589,7 @@ impl<'s> Txn<'s> {
             Value::String(string) => {
                 let value = string.to_shared();
                 match string.record.and_then(|record| record.annex()) {
+                    Some(annex) if !self.knows_space_of(annex) => return Ok(false),
                     Some(annex) => {
                         let annex = self.restamped(annex);
                         self.admit_annotated(to.0, to.1, &annex, &value)?;

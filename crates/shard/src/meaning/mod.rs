@@ -25,6 +25,7 @@ pub use write::{Annotations, VectorOf};
 pub(crate) use lease::Leases;
 pub(crate) use recover::Recovered;
 pub(crate) use rows::RowMap;
+pub(crate) use write::ReservedRow;
 
 use crate::api::WriteError;
 use predicate::Predicate;

@@ -149,6 +149,7 @@ impl Shard {
                 continue;
             }
             match body {
+                KeptBody::Record { annex: Some(annex), .. } if !txn.knows_space_of(&annex) => continue,
                 KeptBody::Record { value, annex: Some(annex) } => {
                     let annex = txn.restamped(&annex);
                     txn.put_record(db, &key, &value, put, Some(&annex))?;

@@ -12,7 +12,7 @@ use crate::txn::Txn;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use sutra_guard::Facts;
-use sutra_hnsw_index::{Encoded, Query, Side};
+use sutra_hnsw_index::{Encoded, Side};
 use sutra_mmap_store::Location;
 
 /// What a native write says of its entry.
@@ -83,21 +83,32 @@ impl Txn<'_> {
         annotations: &Annotations<'_>,
         lease: Option<&[u8]>,
     ) -> Result<(), MeaningError> {
+        self.shard.writable()?;
+        if let Some(space) = annotations.space
+            && self.shard.space_by_id(space.id()).is_none()
+        {
+            return Err(MeaningError::NoSuchSpace(super::text(space.name())));
+        }
         let mut compressed = Vec::new();
+        let mut codes = None;
         let (form, vector) = match (annotations.space, annotations.vector) {
             (None, _) | (Some(_), VectorOf::None) => (VectorForm::None, &[][..]),
             (Some(space), VectorOf::Value) => {
                 if space.options().quantization == Quantization::Int8Only {
                     return Err(MeaningError::SelfRounded(super::text(space.name())));
                 }
-                check(space, value)?;
+                codes = Some(encode(space, value)?);
                 (VectorForm::Value, &[][..])
             }
             (Some(space), VectorOf::Given(vector)) => {
-                check(space, vector)?;
+                let encoded = encode(space, vector)?;
                 match space.options().quantization {
-                    Quantization::Cascade => (VectorForm::Floats, vector),
+                    Quantization::Cascade => {
+                        codes = Some(encoded);
+                        (VectorForm::Floats, vector)
+                    }
                     Quantization::Int8Only => {
+                        // The codes are made of what is kept, below.
                         compressed.extend_from_slice(&compress(vector));
                         (VectorForm::Bytes, &compressed[..])
                     }
@@ -121,11 +132,19 @@ impl Txn<'_> {
         if let Some(token) = lease {
             self.check_lease(db, key, token, &annex, value)?;
         }
-        self.put_record(db, key, value, put, Some(&annex))?;
+        let prepared = annotations.space.zip(codes);
+        let row = self.reserve_row(db, self.hash_of(key), key, &annex, value, prepared)?;
+        self.put_with_row(db, key, value, put, Some(&annex), row)?;
         if let Some(token) = lease {
             self.end_lease(db, key, token);
         }
         Ok(())
+    }
+
+    /// Whether the space of an annex is there; one that is being dropped is not, and neither are its entries.
+    pub(crate) fn knows_space_of(&self, annex: &[u8]) -> bool {
+        Annex::parse(annex)
+            .is_some_and(|annex| annex.space == UNPLACED || self.shard.space_by_id(annex.space).is_some())
     }
 
     /// An annex for an entry that is written again as it is.
@@ -161,12 +180,17 @@ impl Txn<'_> {
         key: &[u8],
         annex: &[u8],
         value: &[u8],
+        prepared: Option<(&Arc<Space>, Encoded)>,
     ) -> Result<Option<ReservedRow>, WriteError> {
         if self.is_replaying() {
             return Ok(None);
         }
         let Some(annex) = Annex::parse(annex) else { return Ok(None) };
-        let Some((space, codes)) = self.shard.codes(&annex, value) else { return Ok(None) };
+        let placed = match prepared {
+            Some((space, codes)) => Some((Arc::clone(space), Some(codes))),
+            None => self.shard.codes(&annex, value),
+        };
+        let Some((space, codes)) = placed else { return Ok(None) };
         let nowhere = Owner { db, hash, location: Location::from_bits(0) };
         let mut side = side(nowhere, &annex);
         side.owner[1] = NOWHERE;
@@ -234,8 +258,8 @@ impl Txn<'_> {
     }
 }
 
-fn check(space: &Space, vector: &[u8]) -> Result<(), MeaningError> {
-    Query::new(space.options().metric, vector, space.dimension()).map(|_| ()).map_err(|error| space.refuse(error))
+fn encode(space: &Space, vector: &[u8]) -> Result<Encoded, MeaningError> {
+    Encoded::new(vector, space.dimension()).map_err(|error| space.refuse(error))
 }
 
 impl Shard {
