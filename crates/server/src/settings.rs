@@ -190,6 +190,7 @@ impl Settings {
         if shard.policy() != limits.policy {
             shard.set_policy(limits.policy);
         }
+        shard.set_graph_min_rows(self.meaning.graph_min_rows.load(Ordering::Relaxed));
         let undo_ms = self.meaning.undo_seconds.load(Ordering::Relaxed).saturating_mul(1000);
         shard.set_undo_limits(undo_ms, self.meaning.undo_bytes_max.load(Ordering::Relaxed));
         shard.set_frequency_decay_minutes(self.frequency_decay_minutes.load(Ordering::Relaxed));

@@ -77,13 +77,13 @@ pub(super) const QUANTIZATION: Setting = start(
 
 pub(super) const GRAPH_MIN_ROWS: Setting = live(
     "graph-min-rows",
-    Kind::Integer { min: 1, max: i64::MAX },
+    Kind::Integer { min: 0, max: i64::MAX },
     "200000",
     |s| shown(&s.meaning.graph_min_rows),
     |s, v| s.meaning.graph_min_rows.store(number(v), Relaxed),
 )
 .variables(&["GRAPH_MIN_ROWS"])
-.doc("Entries from which a space also keeps a graph, which finds the nearest without a scan.");
+.doc("Entries from which a space also keeps a graph, which finds the nearest without a scan; 0: never.");
 
 pub(super) const DIMENSION_MAX: Setting = live(
     "vector-dimension-max",

@@ -15,6 +15,9 @@ const RESTART_INTERVAL_MS: u64 = 1000;
 /// is looked at and checkpoints are written.
 const UNASKED_SYNC_INTERVAL_MS: u64 = 30_000;
 
+/// Rows taken into graphs between two looks at whether the server stops.
+const GRAPH_ROWS_AT_ONCE: usize = 64;
+
 /// Makes rounds until the server stops. The caller wakes the thread (`unpark`) for it to notice at once.
 pub(super) fn run(server: &Arc<Server>) {
     std::thread::scope(|scope| {
@@ -22,6 +25,11 @@ pub(super) fn run(server: &Arc<Server>) {
         let syncing = std::thread::Builder::new().name("syncer".to_owned()).spawn_scoped(scope, || keep_synced(server));
         if let Err(error) = &syncing {
             tracing::error!(%error, "could not start the thread that syncs the log; the housekeeper syncs it");
+        }
+        let gardening =
+            std::thread::Builder::new().name("gardener".to_owned()).spawn_scoped(scope, || keep_graphs(server));
+        if let Err(error) = &gardening {
+            tracing::error!(%error, "could not start the thread that keeps the graphs of large spaces; they are scanned");
         }
         let mut last_sync_ms = server.clock.now_ms();
         let mut last_restart_ms = 0;
@@ -40,10 +48,19 @@ pub(super) fn run(server: &Arc<Server>) {
             }
             std::thread::park_timeout(INTERVAL);
         }
-        if let Ok(syncing) = syncing {
-            syncing.thread().unpark();
+        for thread in [syncing, gardening].into_iter().flatten() {
+            thread.thread().unpark();
         }
     });
+}
+
+/// Takes what was written into large spaces into their graphs. A thread of its own: one row takes tenths of a millisecond.
+fn keep_graphs(server: &Server) {
+    while !server.is_stopping() {
+        if server.shard.maintain_graphs(GRAPH_ROWS_AT_ONCE) == 0 {
+            std::thread::park_timeout(INTERVAL);
+        }
+    }
 }
 
 fn keep_synced(server: &Server) {

@@ -244,8 +244,13 @@ fn of_dry_run(run: DryRun) -> OwnedReply {
         .samples
         .into_iter()
         .map(|(key, near)| Reply::Array(vec![Reply::BulkOwned(key), near.map_or(Reply::Null, similarity)]));
-    let bins = run.histogram.into_iter().map(|(edge, count)| Reply::Array(vec![similarity(edge), integer(count)]));
+    let bins = run.histogram.into_iter().map(|(edge, count)| Reply::Array(vec![Reply::Double(edge_of(edge)), integer(count)]));
     Reply::Array(vec![integer(run.count), Reply::Array(samples.collect()), Reply::Array(bins.collect())])
+}
+
+/// The edge of a bin without the rounding of 32 bits.
+fn edge_of(edge: f32) -> f64 {
+    (f64::from(edge) * 1e4).round() / 1e4
 }
 
 fn undo<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {

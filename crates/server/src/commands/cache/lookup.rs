@@ -125,8 +125,7 @@ fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, Com
         return Ok(Reply::Null);
     }
     let (db, owner) = (cx.session.db, cx.session.client.id);
-    let is_long =
-        request.ef.is_none() && space.as_deref().is_some_and(|space| is_long(cx.server, Some(space)));
+    let is_long = space.as_deref().is_some_and(|space| is_long(cx.server, Some(space)));
     let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
     let asked = request.question.as_deref().or(source.text()).map(Facts::of);
     let made_here = source.text().is_some();

@@ -95,7 +95,7 @@ fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, Com
         check_range(&space, threshold)?;
     }
     let db = cx.session.db;
-    let is_long = request.ef.is_none() && is_long(cx.server, Some(&space));
+    let is_long = is_long(cx.server, Some(&space));
     let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
     let name = request.space.clone();
     leave(cx, &name, source, is_long, Box::new(move |work, blob| answer(work, &request, &blob, db)))

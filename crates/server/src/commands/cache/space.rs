@@ -159,6 +159,7 @@ fn info<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>
         ("guard", Reply::BulkOwned(options.guard.to_string().into_bytes())),
         ("entries", integer(space.len() as u64)),
         ("memory_bytes", integer(space.memory_bytes())),
+        ("graph_rows", integer(space.graph_rows())),
         ("hits", count(&counters.hits)),
         ("misses", count(&counters.misses)),
         ("guarded", count(&counters.guarded)),

@@ -22,6 +22,9 @@ pub(super) fn meaning(facts: &Facts<'_, '_, '_>, text: &mut Text) {
     let stats = server.shard.meaning_stats();
     text.field("meaning_vectors", stats.vectors);
     text.field("meaning_index_bytes", stats.index_bytes);
+    let (graph_rows, behind) = server.shard.graph_rows();
+    text.field("meaning_graph_rows", graph_rows);
+    text.field("meaning_graph_rows_behind", behind);
     text.field("meaning_invalidations", stats.invalidations);
     text.field("meaning_invalidated", stats.invalidated);
     text.field("meaning_active_predicates", stats.active_predicates);
