@@ -89,17 +89,12 @@ fn connect(address: SocketAddr) -> Client {
 
 /// The text of a bulk string, or of whatever else came.
 fn text(frame: &Frame) -> String {
-    match frame {
-        Frame::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
-    }
+    if let Frame::Bulk(bytes) = frame { String::from_utf8_lossy(bytes).into_owned() } else { format!("{frame:?}") }
 }
 
 fn array(frame: Frame) -> Vec<Frame> {
-    match frame {
-        Frame::Array(items) => items,
-        other => panic!("an array, not {other:?}"),
-    }
+    let Frame::Array(items) = frame else { panic!("an array, not {frame:?}") };
+    items
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
