@@ -167,6 +167,24 @@ mod tests {
     }
 
     #[test]
+    fn what_rounds_up_to_a_threshold_is_not_below_it() {
+        let of = |metric| Query::from_values(metric, &[3.0, 4.0], 2).expect("a vector");
+        for min in [1.0f32, 0.85, 1e-30, 0.0, -0.5, f32::MAX] {
+            // Halfway to the number below, where rounding to even may go up.
+            let half = (f64::from(min) + f64::from(min.next_down())) / 2.0;
+            let Threshold { constant, .. } = Threshold::new(&of(Metric::Cosine), min);
+            assert!(constant < half, "cosine {min}");
+            for norm in [1e-40, 1e-3, 1.0, 1e30] {
+                let product = Threshold::new(&of(Metric::InnerProduct), min).cosine(norm);
+                assert!(product < half / (5.0 * norm), "product {min}, {norm}");
+                let (near, square) = (1.0 - half, 25.0 + norm * norm);
+                let distance = Threshold::new(&of(Metric::Euclidean), min).cosine(norm);
+                assert!(distance < (square - near * near) / (10.0 * norm) || near < 0.0, "distance {min}, {norm}");
+            }
+        }
+    }
+
+    #[test]
     fn an_angle_is_never_smaller_than_the_true_one() {
         for step in 0..=1000 {
             let alpha = f64::from(step) / 1000.0;
