@@ -11,6 +11,8 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long after a failure of the log, or of an attempt to mend it, the next attempt is made.
 const RESTART_INTERVAL_MS: u64 = 1000;
+/// How much the thread that keeps graphs steps back.
+const GRAPHS_NICE: i32 = 10;
 /// How often the log is synced when nobody asked for it: as often as the system would write it back by itself, so that the log's length
 /// is looked at and checkpoints are written.
 const UNASKED_SYNC_INTERVAL_MS: u64 = 30_000;
@@ -56,6 +58,10 @@ pub(super) fn run(server: &Arc<Server>) {
 
 /// Takes what was written into large spaces into their graphs. A thread of its own: one row takes tenths of a millisecond.
 fn keep_graphs(server: &Server) {
+    // Behind everything else that wants the processor.
+    if let Err(error) = rustix::process::nice(GRAPHS_NICE) {
+        tracing::debug!(%error, "the thread that keeps graphs has the priority of the others");
+    }
     while !server.is_stopping() {
         if server.shard.maintain_graphs(GRAPH_ROWS_AT_ONCE) == 0 {
             std::thread::park_timeout(INTERVAL);

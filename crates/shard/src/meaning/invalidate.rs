@@ -371,7 +371,7 @@ impl Shard {
         nearest_first(&mut samples, count);
         run.samples = samples;
         if threshold.is_some() {
-            run.histogram = bins.iter().enumerate().map(|(at, n)| (lowest + BIN * at as f32, *n)).collect();
+            run.histogram = bins.iter().enumerate().map(|(at, n)| (edge(lowest, at), *n)).collect();
         }
         Ok(run)
     }
@@ -575,6 +575,11 @@ impl Txn<'_> {
             }
         });
     }
+}
+
+/// The lower edge of a bin, without the digits that adding hundredths leaves.
+fn edge(lowest: f32, bin: usize) -> f32 {
+    (((f64::from(lowest) + f64::from(BIN) * bin as f64) * 1e4).round() / 1e4) as f32
 }
 
 fn nearest_first(samples: &mut Vec<(Vec<u8>, Option<f32>)>, count: usize) {

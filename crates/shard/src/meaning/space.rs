@@ -80,7 +80,7 @@ impl SpaceCounters {
     pub fn hit(&self, cost_usd: Option<f32>) {
         self.hits.fetch_add(1, Ordering::Relaxed);
         if let Some(cost) = cost_usd {
-            self.cost_saved_micro_usd.fetch_add((f64::from(cost.max(0.0)) * 1e6) as u64, Ordering::Relaxed);
+            self.cost_saved_micro_usd.fetch_add((f64::from(cost.max(0.0)) * 1e6).round() as u64, Ordering::Relaxed);
         }
     }
 }
