@@ -6,15 +6,15 @@
 //! - `n`, `dim`: how many rows, how many dimensions if generated
 //! - `m`, `efc`: links and candidates while building
 //! - `churn`: after the first report, so many per cent of the rows are replaced by themselves in random order
-//! - `save`: the built graph is saved to this file, loaded again and compared
+//! - `lock`: `all` locks the rows once a search or change, `each` for each comparison, as where writers must not wait
 //!
 //! One thread. Recall is counted against exact cosine: of the true ten, how many are among the first ten that a search
 //! returns, and how many among the first twenty, which is what rescoring twenty candidates gives.
-#![allow(clippy::unwrap_used, reason = "a program for the terminal")]
+#![expect(clippy::unwrap_used, reason = "a program for the terminal")]
 
 use std::collections::BTreeMap;
 use std::time::Instant;
-use sutra_hnsw_index::graph::{ByCodes, Distances, Graph, Hnsw, Options, Wanted};
+use sutra_hnsw_index::graph::{ByCodes, ByRows, Distances, Graph, Hnsw, Options, Wanted};
 use sutra_hnsw_index::{Candidate, Encoded, Filter, Metric, Query, Rows, Side};
 
 const EFS: [usize; 8] = [20, 32, 48, 64, 96, 128, 192, 256];
@@ -70,7 +70,8 @@ fn main() {
     let spent = start.elapsed().as_secs_f64();
     let bytes_a_row = memory(&graph, &distances()) as f64 / n as f64;
     println!("built: {:.0} inserts/s, {bytes_a_row:.0} bytes a row, {:?}", n as f64 / spent, graph.shape());
-    report(&graph, &rows, &queries, &truth);
+    let lock = arguments.get("lock").map_or("all", String::as_str).to_owned();
+    report(&graph, &rows, &queries, &truth, &lock);
 
     let mut state = 1_u64;
     let changes = number("churn", 0) * n / 100;
@@ -88,19 +89,23 @@ fn main() {
     if changes > 0 {
         let (removals, inserts) = (changes as f64 / removing, changes as f64 / inserting);
         println!("{changes} rows replaced: {removals:.0} removals/s, {inserts:.0} inserts/s, {:?}", graph.shape());
-        report(&graph, &rows, &queries, &truth);
+        report(&graph, &rows, &queries, &truth, &lock);
     }
 }
 
-fn report(graph: &Hnsw, rows: &Rows, queries: &[Query], truth: &[Vec<u32>]) {
+fn report(graph: &Hnsw, rows: &Rows, queries: &[Query], truth: &[Vec<u32>], lock: &str) {
     for ef in EFS {
         let (mut best, mut ten, mut twenty) = (f64::INFINITY, 0, 0);
-        for _ in 0..3 {
+        for _ in 0..5 {
             (ten, twenty) = (0, 0);
             let start = Instant::now();
             for (query, truth) in queries.iter().zip(truth) {
-                let distances = ByCodes::new(rows.read_all(), Metric::Cosine);
-                let found = graph.search(&distances, query, Wanted::new(2 * K, ef), &mut |_| true).rows;
+                let wanted = Wanted::new(2 * K, ef);
+                let found = if lock == "each" {
+                    graph.search(&ByRows::new(rows, Metric::Cosine), query, wanted, &mut |_| true).rows
+                } else {
+                    graph.search(&ByCodes::new(rows.read_all(), Metric::Cosine), query, wanted, &mut |_| true).rows
+                };
                 ten += found.iter().take(K).filter(|hit| truth.contains(&hit.0)).count();
                 twenty += found.iter().filter(|hit| truth.contains(&hit.0)).count();
             }

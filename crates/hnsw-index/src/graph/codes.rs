@@ -22,6 +22,12 @@ impl<'a> ByCodes<'a> {
         Self { codes, metric }
     }
 
+    /// Whether a row is live: what a search may ask in `accept` while this is held.
+    #[must_use]
+    pub fn is_live(&self, row: u32) -> bool {
+        self.codes.is_live(row)
+    }
+
     /// Whether a row is there to be looked at; it need not be live.
     #[inline]
     fn is_there(&self, row: u32) -> bool {

@@ -60,7 +60,7 @@ pub(super) struct Scratch {
 
 /// As many scratches as searches have ever run at once.
 #[derive(Debug, Default)]
-pub(super) struct Scratches(Mutex<Vec<Box<Scratch>>>);
+pub(super) struct Scratches(Mutex<Vec<Scratch>>);
 
 impl Scratches {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {

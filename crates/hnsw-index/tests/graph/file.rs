@@ -13,12 +13,12 @@ fn built(rows: &Plain, count: u32) -> Hnsw {
 
 fn saved(graph: &Hnsw) -> Vec<u8> {
     let mut bytes = Vec::new();
-    graph.save(&mut bytes).unwrap();
+    graph.save(&mut bytes).expect("memory takes everything");
     bytes
 }
 
 fn load(bytes: &[u8]) -> Loaded {
-    Hnsw::load(&mut &*bytes).unwrap()
+    Hnsw::load(&mut &*bytes).expect("the header is sound")
 }
 
 fn len(graph: &Hnsw) -> usize {

@@ -198,7 +198,7 @@ fn rows_that_vanished_without_notice_cost_recall_only() {
     let mut random = Random(9);
     let mut rows = Plain::clustered(&mut random, 2000, DIMENSION, 20);
     let mut graph = built(&rows, Options::default());
-    let gone = |row: usize| row % 3 == 0;
+    let gone = |row: usize| row.is_multiple_of(3);
     for row in (0..2000).filter(|row| gone(*row)) {
         rows.rows[row] = None;
     }
