@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `--help`, `--version`.
+//! The command line: `serve`, `check`, `demo`, `--help`, `--version`.
 
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
@@ -30,6 +30,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             println!("sutra-cache {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
+        "demo" => crate::demo::run(&arguments[1..]),
         "check" => return check(&arguments[1..]),
         "serve" => serve_until_stopped(arguments.get(1..).unwrap_or_default()),
         flag if flag.starts_with("--") => serve_until_stopped(arguments),

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod digest;
 pub mod dispatch;
 pub mod job;

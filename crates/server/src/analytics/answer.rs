@@ -239,10 +239,10 @@ impl Answering<'_> {
         let plain = self.plain_reads(scope);
         match (native.total(), plain.total()) {
             (0, 0) => self.none(label, "reads", scope, Entry::is_read),
-            (0, _) => format!("{label}: {} {when}, all by Redis's commands", plain.said(measure)),
+            (0, _) => format!("{label}: {} {when}, all by Redis's commands and CACHE.EMB", plain.said(measure)),
             (_, 0) => format!("{label}{words}: {} {when}{}", native.said(measure), scope.wordless()),
             (_, _) => format!(
-                "{label}: {} {when}; beside them by Redis's commands: {}",
+                "{label}: {} {when}; beside them by Redis's commands and CACHE.EMB: {}",
                 native.said(measure),
                 plain.said(measure)
             ),
@@ -307,7 +307,7 @@ impl Answering<'_> {
         }
         let mean = times.iter().map(|us| f64::from(*us)).sum::<f64>() / times.len() as f64;
         let at = |percent: f64| microseconds(f64::from(percentile(&times, percent)));
-        let reads = counted(times.len() as u64, "read", "reads");
+        let reads = counted(times.len() as u64, "timed read", "timed reads");
         let value = match figure {
             Figure::All => format!(
                 "average {}, p50 {}, p95 {}, p99 {}, longest {}",

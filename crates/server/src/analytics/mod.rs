@@ -28,7 +28,7 @@ mod words;
 mod tests;
 
 use crate::server::Server;
-use answer::{Records, answer};
+use answer::{Records, SpaceFacts, answer};
 use ring::{Note, Ring};
 use samples::{Levels, Samples, Totals};
 use sutra_embed::Builtin;
@@ -64,10 +64,11 @@ impl Analytics {
         }
     }
 
-    /// Answers a sentence.
+    /// Answers a sentence about the whole process; entries with a tag are counted in database `db`. Locks stripes.
     #[must_use]
-    pub fn ask(&self, server: &Server, sentence: &str, now_ms: u64) -> String {
+    pub fn ask(&self, server: &Server, db: u8, sentence: &str, now_ms: u64) -> String {
         self.sample_now(server, now_ms);
+        let spaces = spaces(server);
         let snapshot = (self.ring.len_max() > 0).then(|| self.ring.snapshot());
         answer(
             sentence,
@@ -77,8 +78,8 @@ impl Analytics {
                 samples: &self.samples,
                 vectors: &self.vectors,
                 embed: &|text| Builtin::vector(text).ok().map(Vec::from),
-                spaces: &[],
-                entries_with_tag: &|_| 0,
+                spaces: &spaces,
+                entries_with_tag: &|tag| entries_with_tag(server, db, tag, now_ms),
                 memory_bytes_max: server.shard.memory().max_bytes,
             },
         )
@@ -101,4 +102,25 @@ impl Analytics {
         let levels = Levels { memory_bytes: server.shard.memory().used_bytes(), entries: server.shard.entries() };
         self.samples.take(now_ms, counted, levels);
     }
+}
+
+/// A cost as notes hold it.
+#[must_use]
+pub fn micro_usd(cost_usd: Option<f32>) -> u64 {
+    (f64::from(cost_usd.unwrap_or(0.0)) * 1e6).round() as u64
+}
+
+fn spaces(server: &Server) -> Vec<SpaceFacts> {
+    let facts = |space: &sutra_shard::Space| SpaceFacts {
+        name: String::from_utf8_lossy(space.name()).into_owned(),
+        id: space.id(),
+        entries: space.len() as u64,
+        memory_bytes: space.memory_bytes(),
+    };
+    server.shard.spaces().iter().map(|space| facts(space)).collect()
+}
+
+fn entries_with_tag(server: &Server, db: u8, tag: &str, now_ms: u64) -> u64 {
+    let tags = server.shard.tags(db, now_ms);
+    tags.into_iter().find(|(name, _)| name == tag.as_bytes()).map_or(0, |(_, count)| count)
 }

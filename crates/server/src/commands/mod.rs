@@ -64,6 +64,7 @@ pub static TABLE: &[&Spec] = &[
     &bitfield::BITFIELD_RO,
     &bitop::SPEC,
     &bitcount::BITPOS,
+    &cache::ask::SPEC,
     &cache::emb::MGET,
     &cache::emb::MSET,
     &cache::overview::FEEDBACK,

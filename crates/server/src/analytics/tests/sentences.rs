@@ -152,22 +152,25 @@ const ANSWERS: &[(&str, &[&str])] = &[
         &["writes", "how many stale writes were refused"],
     ),
     (
-        "Latency: average 48.4 us, p50 50 us, p95 80 us, p99 90 us, longest 90 us (101 reads) {ever}",
+        "Latency: average 48.4 us, p50 50 us, p95 80 us, p99 90 us, longest 90 us (101 timed reads) {ever}",
         &["latency", "latancy", "how fast are lookups?", "response times"],
     ),
-    ("p99 latency: 90 us (101 reads) {ever}", &["p99 latency", "p99", "99th percentile of latency"]),
-    ("p95 latency in space support: 80 us (50 reads) since 14:00 UTC", &["p95 latency in space support since 14:00"]),
+    ("p99 latency: 90 us (101 timed reads) {ever}", &["p99 latency", "p99", "99th percentile of latency"]),
     (
-        "Average latency for passwords: 51.6 us (50 reads) {ever}{wordless}",
+        "p95 latency in space support: 80 us (50 timed reads) since 14:00 UTC",
+        &["p95 latency in space support since 14:00"],
+    ),
+    (
+        "Average latency for passwords: 51.6 us (50 timed reads) {ever}{wordless}",
         &[
             "average latency of questions about passwords",
             "mean response time for passwords",
             "average latency for passwords",
         ],
     ),
-    ("p50 latency in space finance: 50 us (40 reads) {ever}", &["median latency in space finance"]),
+    ("p50 latency in space finance: 50 us (40 timed reads) {ever}", &["median latency in space finance"]),
     (
-        "Longest latency: 90 us (78 reads) in the last 20 minutes",
+        "Longest latency: 90 us (78 timed reads) in the last 20 minutes",
         &["longest latency in the last 20 minutes", "slowest response time last 20 min"],
     ),
     (
@@ -309,12 +312,12 @@ fn reads_of_redis_s_commands_stand_beside_those_of_native_ones() {
     assert_eq!(
         Record::of(&notes(), plain).ask("hit rate in the last 3 hours"),
         format!(
-            "Cache hit rate: {native} in the last 3 hours; beside them by Redis's commands: 83.3% (100 hits, 20 misses)"
+            "Cache hit rate: {native} in the last 3 hours; beside them by Redis's commands and CACHE.EMB: 83.3% (100 hits, 20 misses)"
         )
     );
     assert_eq!(
         Record::of(&[], plain).ask("hit rate this hour"),
-        "Cache hit rate: 83.3% (100 hits, 20 misses) this hour (since 15:00 UTC), all by Redis's commands"
+        "Cache hit rate: 83.3% (100 hits, 20 misses) this hour (since 15:00 UTC), all by Redis's commands and CACHE.EMB"
     );
     assert_eq!(
         Record::of(&[], plain).ask("hits about cards"),

@@ -2,9 +2,11 @@
 
 use super::answer::{integer, map, meaning_error, word};
 use super::lookup::check_range;
+use super::noted::{Noted, Watch};
 use super::text::{Maker, Source, check_dimension, leave, leave_job, similarity, space_for};
 use super::vector::Vector;
 use super::words::{Conditions, SECONDS_MAX, Threshold, Words};
+use crate::analytics::ring::{Kind, NO_SPACE, Outcome};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::job::{OwnedReply, Work};
 use crate::server::Server;
@@ -76,6 +78,9 @@ struct Request {
     reason: Option<Vec<u8>>,
     /// How many samples a dry run is to show; `None`: it is none.
     dry_run: Option<usize>,
+    /// The text that it is about, if its vector is made from one.
+    about: Option<String>,
+    watch: Watch,
 }
 
 impl Request {
@@ -89,6 +94,8 @@ impl Request {
             hold_ms: None,
             reason: None,
             dry_run: None,
+            about: None,
+            watch: Watch::default(),
         };
         while words.any() {
             request.read_option(words)?;
@@ -145,6 +152,16 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What CACHE.ASK shall know of it: it is found by the text it is about, or else by the first thing that it names.
+    fn noted(&self, space: u32, removed: u64) -> Noted<'_> {
+        let tag = self.conditions.tags.first().map(Vec::as_slice);
+        let named = tag.or(self.conditions.glob.as_deref()).or(self.source.as_ref().map(|(name, _)| name.as_slice()));
+        let text = self.about.as_deref().map(str::as_bytes).or(named).unwrap_or_default();
+        Noted { kind: Kind::Invalidate, outcome: Outcome::Hit, text, space, tag, amount: removed }
+    }
+}
+
 /// `ERR no space is called 'x'`
 pub(super) fn no_such_space(name: &[u8]) -> CommandError {
     meaning_error(sutra_shard::MeaningError::NoSuchSpace(String::from_utf8_lossy(name).into_owned()))
@@ -152,6 +169,7 @@ pub(super) fn no_such_space(name: &[u8]) -> CommandError {
 
 fn invalidate<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut request = Request::read(&mut Words::new("CACHE.INVALIDATE", args, cx.server))?;
+    request.watch = Watch::start(cx.server);
     let space = request.space.as_ref().and_then(|name| cx.server.shard.space(name));
     if let (Some(space), Some((_, threshold))) = (&space, &request.meaning) {
         check_range(space, *threshold)?;
@@ -162,6 +180,7 @@ fn invalidate<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'
         Some((source, threshold)) => {
             let name = request.space.clone().unwrap_or_default();
             let made_here = source.text().is_some();
+            request.about = source.text().map(str::to_owned);
             let rest = Box::new(move |work: &mut Work<'_>, blob: Vec<u8>| {
                 answer(work, &request, Some((&blob, threshold.similarity)), made_here, db, &who)
             });
@@ -235,7 +254,10 @@ fn answer(
     if let Some(count) = request.dry_run {
         return Ok(of_dry_run(shard.dry_run(&invalidation, count, work.now_ms).map_err(meaning_error)?));
     }
-    Ok(integer(shard.invalidate(&invalidation, work.now_ms).map_err(meaning_error)?.count))
+    let removed = shard.invalidate(&invalidation, work.now_ms).map_err(meaning_error)?.count;
+    let space_id = space.as_ref().map_or(NO_SPACE, |space| space.id());
+    request.noted(space_id, removed).note(work.server, request.watch, work.now_ms);
+    Ok(integer(removed))
 }
 
 /// `[count, [[key, similarity]…], [[lower edge, count]…]]`

@@ -2,8 +2,10 @@
 
 use super::answer::word;
 use super::lookup::of_grant;
+use super::noted::{Watch, note_key};
 use super::text::leave_job;
 use super::words::{SECONDS_MAX, Words};
+use crate::analytics::ring::Kind;
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec, bulk};
 use sutra_protocol::Reply;
 use sutra_shard::{LeaseGrant, Value, ValueKind};
@@ -54,15 +56,19 @@ fn lease<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
     }
     let lease_ms = lease_ms.unwrap_or(words.limits.lease_ms.min(words.limits.lease_ms_max));
     let (db, owner, now_ms) = (cx.session.db, cx.session.client.id, cx.now_ms);
+    let (server, watch) = (cx.server, Watch::start_sometimes(cx));
     let native = &cx.session.client.worker.native;
     let Some(entry) = cx.txn.get(db, key) else {
         native.missed();
+        note_key(server, Kind::Lease, key, None, watch, now_ms);
         return Ok(of_grant(cx.txn.lease(db, key, lease_ms, owner)));
     };
     if entry.value.kind() != ValueKind::String {
         return Err(CommandError::WrongType);
     }
-    native.hit(entry.as_put().cost);
+    let cost = entry.as_put().cost;
+    native.hit(cost);
+    note_key(server, Kind::Lease, key, Some(cost), watch, now_ms);
     let ttl_ms = entry.expires_at_ms.map(|at| at.saturating_sub(now_ms));
     let expires_soon = revalidate_ms.zip(ttl_ms).is_some_and(|(within, ttl)| ttl < within);
     let grant = expires_soon.then(|| cx.txn.lease(db, key, lease_ms, owner));

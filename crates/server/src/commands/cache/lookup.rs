@@ -1,9 +1,12 @@
 //! CACHE.LOOKUP: the best entry that is near enough.
 
 use super::answer::{details, integer, integer_or_null, map, meaning_error, word};
+use super::noted::{Noted, Watch};
 use super::text::{Maker, Source, check_dimension, is_long, leave, similarity, space_for};
 use super::vector::Vector;
 use super::words::{Conditions, SECONDS_MAX, Threshold, Words};
+use crate::analytics::micro_usd;
+use crate::analytics::ring::{Kind, NO_SPACE, Outcome};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::job::{OwnedReply, Work};
 use std::sync::Arc;
@@ -53,6 +56,7 @@ struct Request {
     shape: Shape,
     lease_ms: Option<u64>,
     revalidate_ms: Option<u64>,
+    watch: Watch,
 }
 
 impl Request {
@@ -75,6 +79,7 @@ impl Request {
             shape: Shape::Value,
             lease_ms: None,
             revalidate_ms: None,
+            watch: Watch::default(),
         };
         while words.any() {
             request.read_option(words)?;
@@ -112,22 +117,45 @@ impl Request {
         }
         Ok(())
     }
+
+    /// The question in words: that of the companion, or the text whose vector it is.
+    fn keep_question(&mut self, source: &Source) {
+        if self.question.is_none() {
+            self.question = source.text().map(str::to_owned);
+        }
+    }
+
+    /// What CACHE.ASK shall know of it.
+    fn noted(&self, space: u32, hit: Option<&Hit>) -> Noted<'_> {
+        Noted {
+            kind: Kind::Lookup,
+            outcome: if hit.is_some() { Outcome::Hit } else { Outcome::Miss },
+            text: self.question.as_deref().unwrap_or_default().as_bytes(),
+            space,
+            tag: self.conditions.tags.first().map(Vec::as_slice),
+            amount: micro_usd(hit.and_then(|hit| hit.details.cost)),
+        }
+    }
 }
 
 fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut request = Request::read(&mut Words::new(NAME, args, cx.server))?;
+    request.watch = Watch::start(cx.server);
+    let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
     let space = cx.server.shard.space(&request.space);
     if let Some(space) = &space {
         check_range(space, request.threshold)?;
     } else if request.lease_ms.is_none() {
         // Nothing was ever stored there, so no text needs to be embedded to know that nothing is near it.
         cx.session.client.worker.native.missed();
+        request.keep_question(&source);
+        request.noted(NO_SPACE, None).note(cx.server, request.watch, cx.now_ms);
         return Ok(Reply::Null);
     }
     let (db, owner) = (cx.session.db, cx.session.client.id);
     let is_long = space.as_deref().is_some_and(|space| is_long(cx.server, Some(space)));
-    let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
-    let asked = request.question.as_deref().or(source.text()).map(Facts::of);
+    request.keep_question(&source);
+    let asked = request.question.as_deref().map(Facts::of);
     let made_here = source.text().is_some();
     let name = request.space.clone();
     let rest = Box::new(move |work: &mut Work<'_>, blob: Vec<u8>| {
@@ -181,6 +209,7 @@ fn answer(
         ef: request.ef,
     };
     let hit = shard.lookup(&lookup, work.now_ms).map_err(meaning_error)?;
+    request.noted(space.id(), hit.as_ref()).note(work.server, request.watch, work.now_ms);
     let Some(lease_ms) = request.lease_ms else {
         return Ok(hit.map_or(Reply::Null, |hit| of_hit(request, hit)));
     };

@@ -5,11 +5,13 @@
 //! takes long.
 
 mod answer;
+pub mod ask;
 pub mod emb;
 pub mod get;
 pub mod invalidate;
 pub mod lease;
 pub mod lookup;
+mod noted;
 pub mod overview;
 pub mod search;
 pub mod set;

@@ -1,15 +1,17 @@
 //! CACHE.SET.
 
 use super::answer::{default_expiry_ms, meaning_error};
+use super::noted::{Noted, Watch};
 use super::text::{self, Maker};
 use super::vector::{Vector, blob_of, check};
 use super::words::Words;
+use crate::analytics::ring::{Kind, NO_SPACE, Outcome};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::commands::expiry::TimeOption;
 use crate::job::{Job, OwnedReply, Work};
 use crate::server::Server;
 use sutra_protocol::Reply;
-use sutra_shard::{Annotations, Facts, Put, Scope, Txn, VectorOf};
+use sutra_shard::{Annotations, Facts, MeaningError, Put, Scope, Txn, VectorOf};
 
 /// CACHE.SET.
 pub static SPEC: Spec = Spec {
@@ -63,6 +65,12 @@ struct Request<'t> {
 }
 
 impl<'t> Request<'t> {
+    /// What CACHE.ASK shall know of it: it is found by its question in words, or its key.
+    fn noted(&self, outcome: Outcome, space: u32) -> Noted<'t> {
+        let text = self.question.or(self.text()).map_or(self.key, str::as_bytes);
+        Noted { kind: Kind::Set, outcome, text, space, tag: self.tags.first().copied(), amount: 0 }
+    }
+
     fn read(words: &mut Words<'t>) -> Result<Request<'t>, CommandError> {
         let (key, value) = (words.need("the key")?, words.need("the value")?);
         let mut request = Request {
@@ -176,6 +184,7 @@ fn store(
     vector: Option<&[f32]>,
 ) -> Result<OwnedReply, CommandError> {
     let now_ms = txn.now_ms();
+    let watch = Watch::start(server);
     let mut expires_at_ms = request.time.map(|time| time.instant_ms(now_ms, "cache.set")).transpose()?;
     if request.condition.is_some() || request.keep_ttl {
         let present = txn.peek(db, request.key);
@@ -185,6 +194,7 @@ fn store(
             Some(Condition::IfPresent) => present.is_some(),
         };
         if !met {
+            request.noted(Outcome::Miss, NO_SPACE).note(server, watch, now_ms);
             return Ok(Reply::Null);
         }
         if request.keep_ttl {
@@ -218,7 +228,13 @@ fn store(
         facts: facts.as_ref(),
     };
     let put = Put { expires_at_ms, cost: request.cost };
-    txn.put_annotated(db, request.key, request.value, put, &annotations, request.lease).map_err(meaning_error)?;
+    let space_id = space.as_ref().map_or(NO_SPACE, |space| space.id());
+    let stored = txn.put_annotated(db, request.key, request.value, put, &annotations, request.lease);
+    if let Err(MeaningError::Stale(_) | MeaningError::Held { .. }) = &stored {
+        request.noted(Outcome::Refused, space_id).note(server, watch, now_ms);
+    }
+    stored.map_err(meaning_error)?;
+    request.noted(Outcome::Hit, space_id).note(server, watch, now_ms);
     if expires_at_ms.is_some_and(|at| at <= now_ms) {
         // EXAT in the past: written, so that a lease is checked and ended, and gone.
         txn.delete(db, request.key);
