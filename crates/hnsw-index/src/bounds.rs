@@ -5,7 +5,7 @@
 //! - Of `x = s·c + r`: `|q·x - q·(s·c)| <= |r|`. Of the query's own codes `q = t·e + p`: `|q·(s·c) - t·e·(s·c)| <= |p|·(1 + |r|)`.
 //! - A number that was computed with tables of rounded entries is off by the sum of the largest roundings at most.
 //! - If `x` is at angle `A` from its sign vector `b`, and `q` at angle `G` from it, then `q` and `x` are at least `G - A` apart. So whoever
-//!   is within `T` of `q` has `G <= A + T`, which is `q·b >= cos(A + T) = α·t - β·√(1 - t²)`.
+//!   is within `T` of `q` has `G <= A + T`, which is `q·b >= cos(A + T) = alpha·t - beta·sqrt(1 - t²)`.
 
 use crate::kernel::Line;
 use crate::metric::Metric;
@@ -109,7 +109,7 @@ pub(crate) fn estimate(metric: Metric, cosine: f64, norm_a: f64, norm_b: f64) ->
     }
 }
 
-/// The cosine and sine of the angle between a vector and its signs, in units of 2⁻¹⁶, such that the angle they stand for is not smaller.
+/// The cosine and sine of the angle between a vector and its signs, in units of 1/65,536, such that the angle they stand for is not smaller.
 pub(crate) fn angle(alpha: f64) -> (u16, u16) {
     let low = ((alpha - SLACK) * UNIT).floor().clamp(0.0, UNIT - 1.0);
     let alpha = low / UNIT;
@@ -135,7 +135,7 @@ impl Gauge {
         // The kernels compute in f32, with a fused addition or without.
         let rounding = (alpha + beta + constant.abs()) * 1e-6 + 0.01;
         let constant = (constant - rounding) as f32;
-        // Beyond the right angle the bound fails where A + T exceeds π. Such thresholds rule out next to nothing anyway.
+        // Beyond the right angle the bound fails where A + T exceeds half a turn. Such thresholds rule out next to nothing anyway.
         let constant = if cosine <= 0.0 { f32::NEG_INFINITY } else { constant };
         let constant = if cosine > 1.0 + SLACK { f32::INFINITY } else { constant };
         Line { alpha: (alpha / UNIT) as f32, beta: (beta / UNIT) as f32, constant }

@@ -7,7 +7,7 @@ use crate::{DIMENSIONS_MAX, bounds};
 /// The codes of one vector, what they miss at most, and the vector's length. The vector itself is not kept.
 ///
 /// With `u` the vector at unit length and `d` its dimension:
-/// - `bits` are the signs of `u`. As a vector, `b = ±1/√d`, they make an angle with `u` whose cosine is `alpha` and whose sine is `beta`;
+/// - `bits` are the signs of `u`. As a vector, `b = ±1/sqrt(d)`, they make an angle with `u` whose cosine is `alpha` and whose sine is `beta`;
 /// - `codes` times `scale` is `u` but for a rest of length `residual`.
 #[derive(Clone, Debug)]
 pub struct Encoded {
@@ -20,9 +20,9 @@ pub struct Encoded {
 /// What is known of a row beside its codes. Each is rounded to the side on which no row is ruled out wrongly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Numbers {
-    /// In units of 2⁻¹⁶, rounded down.
+    /// In units of 1/65,536, rounded down.
     pub(crate) alpha: u16,
-    /// In units of 2⁻¹⁶, rounded up.
+    /// In units of 1/65,536, rounded up.
     pub(crate) beta: u16,
     /// The length of one step of the codes.
     pub(crate) scale: f32,

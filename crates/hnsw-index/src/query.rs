@@ -163,7 +163,7 @@ impl Query {
 }
 
 /// What four sign bits add to `q·b`, for every four dimensions: sixteen bytes each. Looking up replaces multiplying because one instruction
-/// looks up sixty-four rows at once (the idea of André, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015, for
+/// looks up sixty-four rows at once (the idea of Andre, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015, for
 /// product quantization).
 fn tables(values: &[f32], norm: f64) -> (Vec<u8>, Gauge) {
     let factor = 1.0 / (norm * (values.len() as f64).sqrt());

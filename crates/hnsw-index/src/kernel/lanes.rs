@@ -143,7 +143,7 @@ fn eight_codes(values: [f32; 8], factor: f64, step: f64, steps: f64, residuals: 
     codes
 }
 
-/// Adding 1.5 · 2⁵² to a smaller number leaves no bits for a fraction: it rounds to the nearest, without a call.
+/// Adding 1.5 · 2^52 to a smaller number leaves no bits for a fraction: it rounds to the nearest, without a call.
 const SHIFT: f64 = 6_755_399_441_055_744.0;
 
 /// A bit for each value whose sign is plus.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rows::block::Block;
 
-/// Bucket `k` holds 2ᵏ blocks and is made when the first of them is; so nothing ever moves. Twenty-one hold more than a `u32` numbers rows.
+/// Bucket `k` holds 2^k blocks and is made when the first of them is; so nothing ever moves. Twenty-one hold more than a `u32` numbers rows.
 const BUCKETS: usize = 21;
 
 #[derive(Debug)]
