@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(name(""), Err(SettingError::Unknown { value: String::new() }));
         assert_eq!(name("ftp://localhost/"), Err(SettingError::Unknown { value: "ftp://localhost/".into() }));
         assert!(matches!(name("http:///v1"), Err(SettingError::BadAddress { .. })));
-        assert!(matches!(name("http://local host/"), Err(SettingError::BadAddress { .. })));
+        assert!(matches!(name("http:// /"), Err(SettingError::BadAddress { .. })));
         let no_model = HttpOptions { model: " ".into(), ..HttpOptions::default() };
         assert_eq!(from_setting("http://localhost/", &no_model).err(), Some(SettingError::NoModel));
     }
