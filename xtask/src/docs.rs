@@ -83,7 +83,13 @@ fn commands(table: &[&Spec]) -> String {
     line(&mut page, format_args!("\n{} commands, {count} with their subcommands.\n", table.len()));
     for group in &groups {
         let names: Vec<String> = of(table, group)
-            .map(|spec| format!("[{}](#{})", title(spec.name), title(spec.name).to_lowercase().replace(' ', "-")))
+            .map(|spec| {
+                format!(
+                    "[{}](#{})",
+                    title(spec.name),
+                    title(spec.name).to_lowercase().replace(' ', "-").replace('.', "")
+                )
+            })
             .collect();
         line(&mut page, format_args!("- **{group}**: {}", names.join(", ")));
     }

@@ -17,7 +17,7 @@ pub(super) const EMBEDDER: Setting = start(
 )
 .variables(&["EMBEDDER"])
 .doc(
-    "What makes vectors of texts: `builtin` (a small model in this program), an address like `https://api.openai.com/v1/embeddings`, \
+    "What makes vectors of texts: `builtin` (a small model in this program), an address like `http://localhost:11434/v1/embeddings`, \
      `local:` and the directory of a transformer, or `none`.",
 );
 

@@ -25,7 +25,7 @@ pub static INVALIDATE: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(N) with N being the entries that the conditions may cover: nanoseconds each.",
     summary: "Removes every live entry that meets all conditions, exactly; how many.",
-    syntax: "[IN space [FP32 blob | VALUES count value [value ...] | TEXT text MIN similarity | WITHIN distance]] \
+    syntax: "[IN space [(FP32 blob | VALUES count value [value ...] | TEXT text) (MIN similarity | WITHIN distance)]] \
              [TAG count tag [tag ...]] [MATCH pattern] [OLDER seconds] [DEP name BELOW version] [HOLD seconds] [REASON text] \
              [DRYRUN [COUNT count]]",
     subcommands: &[],

@@ -23,8 +23,8 @@ pub static SPEC: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(N) with N being the entries of the space, a few nanoseconds each; O(log(N)) with a graph.",
     summary: "Returns the entry nearest to a vector, if it is near enough; with a lease to compute one if none is.",
-    syntax: "space FP32 blob | space VALUES count value [value ...] | space TEXT text MIN similarity | WITHIN distance [QUESTION text] \
-             [TAG count tag [tag ...]] [MATCH pattern] [MAXAGE seconds] [EXACT | EF count] [WITHSCORE | WITHMETA] \
+    syntax: "space (FP32 blob | VALUES count value [value ...] | TEXT text) (MIN similarity | WITHIN distance) \
+             [QUESTION text] [TAG count tag [tag ...]] [MATCH pattern] [MAXAGE seconds] [EXACT | EF count] [WITHSCORE | WITHMETA] \
              [LEASE [milliseconds]] [REVALIDATE seconds]",
     subcommands: &[],
     run,

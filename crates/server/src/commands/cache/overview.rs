@@ -16,7 +16,7 @@ pub static FEEDBACK: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(1)",
     summary: "Notes whether an entry that was found by meaning was a good answer; whether there is such an entry.",
-    syntax: "key good | bad",
+    syntax: "key (good | bad)",
     subcommands: &[],
     run: feedback,
 };

@@ -20,7 +20,7 @@ pub static SPEC: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(N) with N being the entries of the space, a few nanoseconds each; O(log(N)) with a graph.",
     summary: "Returns the entries nearest to a vector with their similarities, best first; counts and refreshes nothing.",
-    syntax: "space FP32 blob | space VALUES count value [value ...] | space TEXT text [COUNT count] \
+    syntax: "space (FP32 blob | VALUES count value [value ...] | TEXT text) [COUNT count] \
              [MIN similarity | WITHIN distance] [TAG count tag [tag ...]] [MATCH pattern] [MAXAGE seconds] [EXACT | EF count] [WITHVALUES]",
     subcommands: &[],
     run,

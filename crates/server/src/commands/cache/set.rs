@@ -23,7 +23,7 @@ pub static SPEC: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(1)",
     summary: "Sets a value with the vector it is found by, tags, sources, metadata and cost; refuses it if its lease is stale.",
-    syntax: "key value [IN space FP32 blob | IN space VALUES count value [value ...] | IN space TEXT text | SELF space] \
+    syntax: "key value [IN space (FP32 blob | VALUES count value [value ...] | TEXT text) | SELF space] \
              [QUESTION text] [TAG count tag [tag ...]] [DEP count name version [name version ...]] [META json] [COST usd] \
              [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] [NX | XX] [LEASE token]",
     subcommands: &[],

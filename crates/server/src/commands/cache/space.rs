@@ -30,7 +30,7 @@ pub static SPEC: Spec = in_group(container(
             -5,
             WRITE.and(Flags::DENYOOM),
             "Makes a space.",
-            "name DIM dimension [METRIC cosine | ip | l2] [EMBEDDER name] [QUANT cascade | int8-only] \
+            "name DIM dimension [METRIC (cosine | ip | l2)] [EMBEDDER name] [QUANT (cascade | int8-only)] \
              [GUARD numbers,dates,ids,negation]",
             create,
         ),

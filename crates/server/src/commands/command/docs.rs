@@ -97,10 +97,10 @@ fn owned(text: &str) -> Reply<'static> {
     Reply::BulkOwned(text.as_bytes().to_vec())
 }
 
-/// Reads the notation. What is in brackets is optional; `|` separates alternatives; a word in capitals is a token; `x [x ...]` means one
+/// Reads the notation. What is in brackets is optional, what is in parentheses is not; `|` separates alternatives; a word in capitals is a token; `x [x ...]` means one
 /// or more.
 fn parse(syntax: &str) -> Vec<Argument> {
-    let spaced = syntax.replace('[', " [ ").replace(']', " ] ").replace('|', " | ");
+    let spaced = syntax.replace('[', " [ ").replace(']', " ] ").replace('|', " | ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     sequence(&mut rest)
@@ -112,12 +112,16 @@ fn sequence(words: &mut &[&str]) -> Vec<Argument> {
         *words = rest;
         let arguments = choices.last_mut().expect("begins with one");
         match *word {
-            "]" => break,
+            "]" | ")" => break,
             "|" => choices.push(Vec::new()),
             "..." => {
                 if let Some(last) = arguments.last_mut() {
                     last.multiple = true;
                 }
+            }
+            "(" => {
+                let inner = sequence(words);
+                arguments.push(group(inner, Kind::Block));
             }
             "[" => {
                 let inner = sequence(words);
@@ -140,7 +144,7 @@ fn sequence(words: &mut &[&str]) -> Vec<Argument> {
                     arguments.push(one);
                 }
             }
-            token if token.chars().all(|letter| letter.is_ascii_uppercase() || letter == '-') => {
+            token if token.starts_with(|first: char| first.is_ascii_uppercase()) => {
                 arguments.push(Argument {
                     name: token.to_ascii_lowercase(),
                     kind: Kind::PureToken,
@@ -220,6 +224,7 @@ mod tests {
             ["key", "value", "OneOf(NX XX)?", "GET?", "OneOf(EX=seconds KEEPTTL)?"]
         );
         assert_eq!(of("[username] password"), ["username?", "password"]);
+        assert_eq!(of("(FP32 blob | TEXT text) [LEASE]"), ["OneOf(FP32=blob TEXT=text)", "LEASE?"]);
         assert_eq!(
             of("[protover [AUTH username password] [SETNAME clientname]]"),
             ["Block(protover Block(AUTH=username password)? SETNAME=clientname?)?"]
