@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use sutra_guard::Facts;
+use sutra_guard::{Facts, Guard};
 use sutra_hnsw_index::{Candidate, Filter, Query};
 use sutra_mmap_store::Record;
 
@@ -193,8 +193,10 @@ impl Shard {
                 let similarity = annex.similarity(query, record.value())?;
                 if similarity >= min
                     && let Some(asked) = lookup.asked
-                    && let Some(stored) = Facts::decode(annex.facts)
-                    && guard.differs(asked, &stored).is_some()
+                    && !annex.facts.is_empty()
+                    // Facts that cannot be read do not vouch for anything.
+                    && Facts::decode(annex.facts).is_none_or(|stored| guard.differs(asked, &stored).is_some())
+                    && guard != Guard::default()
                 {
                     guarded += 1;
                     return None;
