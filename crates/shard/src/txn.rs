@@ -590,6 +590,8 @@ impl<'s> Txn<'s> {
                 let value = string.to_shared();
                 match string.record.and_then(|record| record.annex()) {
                     Some(annex) if !self.knows_space_of(annex) => return Ok(false),
+                    // Its space is being dropped, and it with it.
+                    Some(annex) if !self.knows_space_of(annex) => return Ok(false),
                     Some(annex) => {
                         let annex = self.restamped(annex);
                         self.admit_annotated(to.0, to.1, &annex, &value)?;
@@ -840,6 +842,7 @@ impl<'s> Txn<'s> {
     pub fn flush_database(&mut self, db: u8) -> Result<(), WriteError> {
         self.shard.writable()?;
         Op::Flush { db }.encode(&mut self.frame);
+        self.shard.forget_undo_of(db);
         for stripe in 0..STRIPES {
             let shard = self.shard;
             let flushed = {

@@ -192,7 +192,8 @@ pub(crate) fn compress(vector: &[u8]) -> Vec<u8> {
     out
 }
 
-fn expand(compressed: &[u8]) -> Option<Vec<u8>> {
+/// The vector of an int8 form.
+pub(crate) fn expand(compressed: &[u8]) -> Option<Vec<u8>> {
     let (scale, codes) = compressed.split_first_chunk::<4>()?;
     let scale = f32::from_le_bytes(*scale);
     Some(codes.iter().flat_map(|code| (f32::from(*code as i8) * scale).to_le_bytes()).collect())

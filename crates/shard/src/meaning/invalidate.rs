@@ -1,7 +1,7 @@
 //! Invalidation: publish a predicate, sweep what it covers, retire it.
 
 use super::annex::Annex;
-use super::predicate::{Conditions, Nearness, Predicate};
+use super::predicate::{Conditions, Nearness, Predicate, swapped};
 use super::rows::{Owner, RowRef};
 use super::space::Space;
 use super::{AUDIT_LEN, LEASE_MS_MAX, MeaningError};
@@ -175,8 +175,12 @@ impl Shard {
         self.enter(Arc::clone(&predicate));
         drop(all);
         self.meaning.counts.invalidations.fetch_add(1, Ordering::Relaxed);
-        if self.log.is_some() {
-            self.flush_log(Lsn(predicate.lsn))?;
+        if self.log.is_some()
+            && let Err(error) = self.flush_log(Lsn(predicate.lsn))
+        {
+            // It is published, so it must be carried out: by the next tick that can.
+            predicate.owned.store(false, Ordering::Relaxed);
+            return Err(error.into());
         }
         Ok(predicate)
     }
@@ -184,6 +188,7 @@ impl Shard {
     /// Makes a predicate known to readers, writers, leases and audit. With every stripe locked, or before anything is served.
     pub(super) fn enter(&self, predicate: Arc<Predicate>) {
         let meaning = &self.meaning;
+        meaning.published.fetch_add(1, Ordering::SeqCst);
         if !predicate.swept.load(Ordering::Relaxed) {
             if predicate.conditions.names_only() {
                 let mut by_name = meaning.by_name.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,7 +236,9 @@ impl Shard {
                 let mut txn = Txn::begin_stripe(self, owner.hash.stripe, predicate.at_ms);
                 match txn.covered_at(owner, row, predicate) {
                     Covered::Yes { slot, live } => {
-                        txn.keep_for_undo(owner.db, owner.hash.stripe, slot, predicate);
+                        if live {
+                            txn.keep_for_undo(owner.hash.stripe, slot, predicate);
+                        }
                         if txn.remove_slot_at(owner.db, owner.hash, slot.location(), slot.kind()).is_some() && live {
                             predicate.count.fetch_add(1, Ordering::Relaxed);
                             self.meaning.counts.invalidated.fetch_add(1, Ordering::Relaxed);
@@ -279,9 +286,17 @@ impl Shard {
     /// Whether an invalidation that is being swept covers a record of an annotated entry.
     #[cold]
     pub(crate) fn is_covered(&self, db: u8, record: &Record<'_>) -> bool {
+        self.is_covered_before(u64::MAX, db, record)
+    }
+
+    /// As [`Shard::is_covered`], by an invalidation of a lower LSN: to that one the entry belongs.
+    pub(super) fn is_covered_before(&self, lsn: u64, db: u8, record: &Record<'_>) -> bool {
         let Some(annex) = record.annex().and_then(Annex::parse) else { return false };
         let active = self.meaning.active.read().unwrap_or_else(PoisonError::into_inner);
-        active.iter().any(|predicate| predicate.covers(db, record.key(), &annex, record.value()))
+        active
+            .iter()
+            .filter(|predicate| predicate.lsn < lsn)
+            .any(|predicate| predicate.covers(db, record.key(), &annex, record.value()))
     }
 
     /// Removes from a stripe that was just locked what invalidations by name cover in it.
@@ -459,11 +474,7 @@ impl Shard {
 
     /// SWAPDB: predicates follow their entries.
     pub(crate) fn swap_meaning(&self, a: u8, b: u8) {
-        let swap = |db: u8| match db {
-            db if db == a => b,
-            db if db == b => a,
-            db => db,
-        };
+        let swap = |db: u8| swapped(db, a, b);
         let history = self.meaning.history.lock().unwrap_or_else(PoisonError::into_inner);
         for predicate in history.iter() {
             predicate.db.store(swap(predicate.db.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -511,7 +522,8 @@ impl Txn<'_> {
         if !predicate.covers(owner.db, record.key(), &annex, record.value()) {
             return Covered::No;
         }
-        let live = record.expires_at_ms().is_ok_and(|at| at.is_none_or(|at| at > self.now_ms()));
+        let live = record.expires_at_ms().is_ok_and(|at| at.is_none_or(|at| at > self.now_ms()))
+            && !self.shard.is_covered_before(predicate.lsn, owner.db, &record);
         Covered::Yes { slot, live }
     }
 
@@ -521,7 +533,7 @@ impl Txn<'_> {
         let mut covered: Vec<(Slot, bool)> = Vec::new();
         if let Some(database) = self.stripe(stripe).database(db) {
             database.table.for_each(|_, slot| {
-                if let Some((key, live)) = self.key_of(stripe, slot)
+                if let Some((key, live)) = self.key_of(db, stripe, slot, predicate.lsn)
                     && predicate.covers_name(key)
                 {
                     covered.push((slot, live));
@@ -531,7 +543,9 @@ impl Txn<'_> {
         let mut removed = 0;
         for (slot, live) in covered {
             let hash = KeyHash { stripe, slot: slot.hash() };
-            self.keep_for_undo(db, stripe, slot, predicate);
+            if live {
+                self.keep_for_undo(stripe, slot, predicate);
+            }
             if self.remove_slot_at(db, hash, slot.location(), slot.kind()).is_some() {
                 removed += u64::from(live);
                 if self.shard.meaning.leases_out.load(Ordering::Relaxed) > 0 {
@@ -543,15 +557,16 @@ impl Txn<'_> {
         removed
     }
 
-    /// The key of a slot, and whether its entry has not expired.
-    fn key_of(&self, stripe: u8, slot: Slot) -> Option<(&[u8], bool)> {
+    /// The key of a slot, and whether its entry has neither expired nor been removed by an invalidation of a lower LSN than this.
+    fn key_of(&self, db: u8, stripe: u8, slot: Slot, lsn: u64) -> Option<(&[u8], bool)> {
         let (key, expires_at_ms) = match slot.kind() {
             SlotKind::Record | SlotKind::Annotated => {
                 let record = self.shard.store.record(&self.pin, Location::from_bits(slot.location()))?;
                 if !record.is_trusted() && !record.verify() {
                     return None;
                 }
-                (record.key(), record.expires_at_ms().ok()?)
+                let is_hidden = slot.kind() == SlotKind::Annotated && self.shard.is_covered_before(lsn, db, &record);
+                (record.key(), if is_hidden { Some(0) } else { record.expires_at_ms().ok()? })
             }
             SlotKind::Heap => {
                 let entry = self.stripe(stripe).heap.at(slot.location() as u32)?;
@@ -570,7 +585,7 @@ impl Txn<'_> {
     fn for_each_live(&self, stripe: u8, db: u8, mut visit: impl FnMut(&[u8])) {
         let Some(database) = self.stripe(stripe).database(db) else { return };
         database.table.for_each(|_, slot| {
-            if let Some((key, true)) = self.key_of(stripe, slot) {
+            if let Some((key, true)) = self.key_of(db, stripe, slot, u64::MAX) {
                 visit(key);
             }
         });

@@ -11,12 +11,16 @@ use crate::shard::Shard;
 use crate::slot::{Slot, SlotKind};
 use crate::txn::Txn;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use sutra_guard::{Facts, Guard};
 use sutra_hnsw_index::{Candidate, Filter, Query};
 use sutra_mmap_store::Record;
+
+/// How often what changes while it is ranked is ranked again.
+const TURNS_MAX: u32 = 8;
 
 /// Conditions on the entries that a search may find.
 #[derive(Debug, Clone, Copy, Default)]
@@ -159,7 +163,8 @@ impl Filters<'_> {
         Filter {
             signature_all: self.tags.iter().fold(0, |bits, tag| bits | tag_bit(tag)),
             written_before_ms: None,
-            written_after_ms: self.max_age_ms.map(|age| now_ms.saturating_sub(age)),
+            // The filter excludes its bound, an age does not.
+            written_after_ms: self.max_age_ms.and_then(|age| now_ms.saturating_sub(age).checked_sub(1)),
             stamp_below: None,
         }
     }
@@ -183,9 +188,15 @@ impl Shard {
     pub fn lookup(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<Option<Hit>, MeaningError> {
         let Lookup { db, space, query, min, filters, .. } = *lookup;
         let guard = space.options().guard;
-        let mut guarded = 0u32;
-        let mut score = |candidate: &Candidate| {
-            self.with_row(space, candidate, db, now_ms, |_, _, record| {
+        let (wanted, least) = if lookup.runner_up { (2, None) } else { (1, Some(min)) };
+        let may_approximate = !lookup.exact && filters.is_empty();
+        let ranking =
+            Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef: lookup.ef, now_ms };
+        let mut turns = 0;
+        let (ranked, exact, guarded, served) = loop {
+            turns += 1;
+            let guarded = Cell::new(0u32);
+            let score = |record: &Record<'_>| {
                 let annex = record.annex().and_then(Annex::parse)?;
                 if !filters.accept(record.key(), &annex, now_ms) {
                     return None;
@@ -198,25 +209,32 @@ impl Shard {
                     && Facts::decode(annex.facts).is_none_or(|stored| guard.differs(asked, &stored).is_some())
                     && guard != Guard::default()
                 {
-                    guarded += 1;
+                    guarded.set(guarded.get() + 1);
                     return None;
                 }
                 Some(similarity)
-            })
+            };
+            let (ranked, exact) = rank(&ranking, &mut |candidate: &Candidate| {
+                self.with_row(space, candidate, db, now_ms, |_, _, record| score(record))
+            });
+            let best = ranked.first().filter(|best| best.similarity >= min).copied();
+            let served = best.and_then(|best| {
+                let entry = self.with_row(space, &candidate(&best), db, now_ms, |txn, slot, record| {
+                    // Since it was ranked, the row may have become another entry's.
+                    if score(record)? != best.similarity {
+                        return None;
+                    }
+                    txn.touch(db, slot, record);
+                    space.rows.count_hit(best.row);
+                    Some(self.found(record, Some((space, best.row)), now_ms))
+                })?;
+                Some((best.similarity, entry))
+            });
+            // The best was changed or removed meanwhile: what is the best now?
+            if best.is_none() || served.is_some() || turns == TURNS_MAX {
+                break (ranked, exact, guarded.get(), served);
+            }
         };
-        let (wanted, least) = if lookup.runner_up { (2, None) } else { (1, Some(min)) };
-        let may_approximate = !lookup.exact && filters.is_empty();
-        let ef = lookup.ef;
-        let ranking = Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef, now_ms };
-        let (ranked, exact) = rank(&ranking, &mut score);
-        let served = ranked.first().filter(|best| best.similarity >= min).and_then(|best| {
-            let entry = self.with_row(space, &candidate(best), db, now_ms, |txn, slot, record| {
-                txn.touch(db, slot, record);
-                space.rows.count_hit(best.row);
-                Some(self.found(record, Some((space, best.row)), now_ms))
-            })?;
-            Some((best.similarity, entry))
-        });
         let Some((similarity, entry)) = served else {
             space.counters.misses.fetch_add(1, Ordering::Relaxed);
             space.counters.guarded.fetch_add(u64::from(guarded > 0), Ordering::Relaxed);
@@ -237,26 +255,39 @@ impl Shard {
     /// As [`Shard::lookup`].
     pub fn search(&self, search: &Search<'_>, now_ms: u64) -> Result<Vec<Hit>, MeaningError> {
         let Search { db, space, query, count, min, filters, .. } = *search;
-        let mut score = |candidate: &Candidate| {
-            self.with_row(space, candidate, db, now_ms, |_, _, record| {
-                let annex = record.annex().and_then(Annex::parse)?;
-                let accepted = filters.accept(record.key(), &annex, now_ms);
-                if accepted { annex.similarity(query, record.value()) } else { None }
-            })
-        };
         let may_approximate = !search.exact && filters.is_empty();
         let (wanted, least, ef) = (count, min, search.ef);
         let ranking = Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef, now_ms };
-        let (ranked, exact) = rank(&ranking, &mut score);
-        let hit = |best: &sutra_hnsw_index::Hit| {
-            let entry = self.with_row(space, &candidate(best), db, now_ms, |_, _, record| {
-                Some(self.found(record, Some((space, best.row)), now_ms))
-            })?;
-            let value = if search.with_values { entry.value } else { Bytes::new() };
-            let (similarity, details) = (best.similarity, entry.details);
-            Some(Hit { key: entry.key, value, similarity, margin: None, exact, details, guarded: 0 })
+        let score = |record: &Record<'_>| {
+            let annex = record.annex().and_then(Annex::parse)?;
+            let accepted = filters.accept(record.key(), &annex, now_ms);
+            if accepted { annex.similarity(query, record.value()) } else { None }
         };
-        Ok(ranked.iter().filter_map(hit).collect())
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            let published = self.meaning.published.load(Ordering::SeqCst);
+            let (ranked, exact) = rank(&ranking, &mut |candidate: &Candidate| {
+                self.with_row(space, candidate, db, now_ms, |_, _, record| score(record))
+            });
+            let hit = |best: &sutra_hnsw_index::Hit| {
+                let (similarity, entry) = self.with_row(space, &candidate(best), db, now_ms, |_, _, record| {
+                    // Since it was ranked, the row may have become another entry's.
+                    let similarity = score(record).filter(|now| min.is_none_or(|min| *now >= min))?;
+                    Some((similarity, self.found(record, Some((space, best.row)), now_ms)))
+                })?;
+                let value = if search.with_values { entry.value } else { Bytes::new() };
+                let details = entry.details;
+                Some(Hit { key: entry.key, value, similarity, margin: None, exact, details, guarded: 0 })
+            };
+            let mut hits: Vec<Hit> = ranked.iter().filter_map(hit).collect();
+            hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+            // One answer never shows a part of an invalidation: who was asked in the middle of one asks again.
+            let is_whole = self.meaning.published.load(Ordering::SeqCst) == published;
+            if is_whole && (hits.len() == ranked.len() || turns >= TURNS_MAX) {
+                return Ok(hits);
+            }
+        }
     }
 
     /// Looks at the live entry of a row that a scan has found: `look` is called under its stripe's lock. `None` if the entry is gone, or of

@@ -52,6 +52,8 @@ pub(crate) struct Meaning {
     /// Invalidations of annotated entries that are not swept yet. Changed only with all stripes locked, but for the removal of swept ones.
     active: RwLock<Arc<[Arc<Predicate>]>>,
     pub(crate) active_count: AtomicU32,
+    /// Invalidations published since the start; changed with all stripes locked.
+    published: AtomicU64,
     /// Invalidations by name that some stripe has not been swept of, with their sequence numbers.
     by_name: Mutex<Vec<(u64, Arc<Predicate>)>>,
     /// The sequence number of the last invalidation by name; a stripe with a lower one is swept by who locks it.
@@ -69,6 +71,8 @@ pub(crate) struct Meaning {
     pub(crate) leases_out: AtomicU64,
     questions: lease::Questions,
     undo: Mutex<undo::Undo>,
+    /// Recovery: slots that it has removed of itself.
+    forgotten: Mutex<Vec<rows::Owner>>,
     graph_min_rows: AtomicU64,
     /// Held by whoever changes graphs.
     graphs: Mutex<()>,

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use sutra_hnsw_index::{Filter, Query};
 
+/// Where the form in the log has the database.
+const DB_AT: usize = 1;
+
 /// Nearness to a vector, as a condition.
 pub(crate) struct Nearness {
     pub(crate) query: Query,
@@ -202,6 +205,13 @@ impl Predicate {
         out
     }
 
+    /// Exchanges two databases in the form in the log.
+    pub(crate) fn swap_encoded(body: &mut [u8], a: u8, b: u8) {
+        if let Some(db) = body.get_mut(DB_AT) {
+            *db = swapped(*db, a, b);
+        }
+    }
+
     /// Reads the form in the log. `find` gives spaces by id; a vector of a space that is gone covers nothing any more, and then, as for a
     /// malformed form, there is no predicate.
     pub(crate) fn decode(bytes: &[u8], lsn: u64, find: &dyn Fn(u32) -> Option<Arc<Space>>) -> Option<Predicate> {
@@ -251,6 +261,15 @@ impl Predicate {
             owned: AtomicBool::new(false),
             undone: AtomicBool::new(false),
         })
+    }
+}
+
+/// The number of a database after two were exchanged.
+pub(crate) fn swapped(db: u8, a: u8, b: u8) -> u8 {
+    match db {
+        db if db == a => b,
+        db if db == b => a,
+        db => db,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking an invalidation back: what a sweep removes is kept for a while, within a bound of memory, and set again by ordinary writes.
 
+use super::annex::Annex;
 use super::predicate::Predicate;
 use super::{MeaningError, UNDO_BYTES_MAX, UNDO_WINDOW_MS};
 use crate::api::{Put, Scope};
@@ -15,7 +16,6 @@ use sutra_mmap_store::Location;
 
 /// An entry as it was.
 struct Kept {
-    db: u8,
     key: Vec<u8>,
     put: Put,
     body: KeptBody,
@@ -60,15 +60,19 @@ impl Kept {
 
 impl Undo {
     fn forget(&mut self, lsn: u64) {
-        if let Some(kept) = self.kept.remove(&lsn) {
-            self.bytes -= kept.iter().map(Kept::bytes).sum::<u64>();
-        }
+        drop(self.take(lsn));
+    }
+
+    fn take(&mut self, lsn: u64) -> Vec<Kept> {
+        let kept = self.kept.remove(&lsn).unwrap_or_default();
+        self.bytes -= kept.iter().map(Kept::bytes).sum::<u64>();
+        kept
     }
 }
 
 impl Txn<'_> {
     /// Keeps the entry of a slot that an invalidation is about to remove.
-    pub(super) fn keep_for_undo(&self, db: u8, stripe: u8, slot: Slot, predicate: &Predicate) {
+    pub(super) fn keep_for_undo(&self, stripe: u8, slot: Slot, predicate: &Predicate) {
         let mut undo = self.shard.meaning.undo.lock().unwrap_or_else(PoisonError::into_inner);
         if undo.window_ms == 0 || undo.bytes_max == 0 || undo.overflowed.contains(&predicate.lsn) {
             return;
@@ -81,12 +85,12 @@ impl Txn<'_> {
                 let Ok(expires_at_ms) = record.expires_at_ms() else { return };
                 let (value, annex) = (record.value().to_vec(), record.annex().map(<[u8]>::to_vec));
                 let put = Put { expires_at_ms, cost: record.cost() };
-                Kept { db, key: record.key().to_vec(), put, body: KeptBody::Record { value, annex } }
+                Kept { key: record.key().to_vec(), put, body: KeptBody::Record { value, annex } }
             }
             SlotKind::Heap => {
                 let Some(entry) = self.stripe(stripe).heap.at(slot.location() as u32) else { return };
                 let put = Put { expires_at_ms: entry.expires_at_ms, cost: Some(entry.cost) };
-                Kept { db, key: entry.key.to_vec(), put, body: KeptBody::Heap(entry.value.clone()) }
+                Kept { key: entry.key.to_vec(), put, body: KeptBody::Heap(entry.value.clone()) }
             }
             SlotKind::Empty => return,
         };
@@ -120,7 +124,7 @@ impl Shard {
         if !predicate.swept.load(Ordering::Relaxed) {
             return refuse("it is still being carried out");
         }
-        let kept = {
+        let mut kept = {
             let mut undo = self.meaning.undo.lock().unwrap_or_else(PoisonError::into_inner);
             if undo.overflowed.contains(&lsn) {
                 return refuse("it removed more than is kept for undoing");
@@ -128,37 +132,29 @@ impl Shard {
             if predicate.at_ms.saturating_add(undo.window_ms) < now_ms {
                 return refuse("its time is over");
             }
-            if predicate.undone.swap(true, Ordering::Relaxed) {
+            if predicate.undone.load(Ordering::Relaxed) {
                 return refuse("it was undone already");
             }
-            let kept = undo.kept.remove(&lsn).unwrap_or_default();
-            undo.bytes -= kept.iter().map(Kept::bytes).sum::<u64>();
-            kept
+            if !undo.kept.contains_key(&lsn) && predicate.count.load(Ordering::Relaxed) > 0 {
+                return refuse("what it removed is not kept any more");
+            }
+            predicate.undone.store(true, Ordering::Relaxed);
+            undo.take(lsn)
         };
-        if kept.is_empty() && predicate.count.load(Ordering::Relaxed) > 0 {
-            return refuse("what it removed is not kept any more");
-        }
         let mut again = 0;
-        for Kept { db, key, put, body } in kept {
-            if put.expires_at_ms.is_some_and(|at| at <= now_ms) {
-                continue;
-            }
-            self.make_room(key.len() as u64 + 64, now_ms)?;
-            let mut txn = self.begin(Scope::Key(&key), now_ms);
-            if txn.peek(db, &key).is_some() {
-                continue;
-            }
-            match body {
-                KeptBody::Record { annex: Some(annex), .. } if !txn.knows_space_of(&annex) => continue,
-                KeptBody::Record { value, annex: Some(annex) } => {
-                    let annex = txn.restamped(&annex);
-                    txn.put_record(db, &key, &value, put, Some(&annex))?;
+        while let Some(last) = kept.last() {
+            match self.set_again(last, &predicate, now_ms) {
+                Ok(is_back) => again += u64::from(is_back),
+                Err(error) => {
+                    // What is not back yet can be asked for again.
+                    let mut undo = self.meaning.undo.lock().unwrap_or_else(PoisonError::into_inner);
+                    undo.bytes += kept.iter().map(Kept::bytes).sum::<u64>();
+                    undo.kept.insert(lsn, kept);
+                    predicate.undone.store(false, Ordering::Relaxed);
+                    return Err(error);
                 }
-                KeptBody::Record { value, annex: None } => txn.put(db, &key, &value, put)?,
-                KeptBody::Heap(value) => txn.put_heap(db, &key, value, put)?,
             }
-            txn.commit()?;
-            again += 1;
+            kept.pop();
         }
         if let Some(log) = &self.log {
             let mut frame = Vec::new();
@@ -167,6 +163,61 @@ impl Shard {
         }
         self.sync()?;
         Ok(again)
+    }
+
+    /// Sets an entry again as it was; whether it is back.
+    fn set_again(&self, kept: &Kept, predicate: &Predicate, now_ms: u64) -> Result<bool, MeaningError> {
+        let Kept { key, put, body } = kept;
+        if put.expires_at_ms.is_some_and(|at| at <= now_ms) {
+            return Ok(false);
+        }
+        self.make_room(kept.bytes(), now_ms)?;
+        let mut txn = self.begin(Scope::Key(key), now_ms);
+        // SWAPDB takes the invalidation along.
+        let db = predicate.db.load(Ordering::Relaxed);
+        if txn.peek(db, key).is_some() || self.is_gone_otherwise(kept, predicate, db) {
+            return Ok(false);
+        }
+        match body {
+            KeptBody::Record { annex: Some(annex), .. } if !txn.knows_space_of(annex) => return Ok(false),
+            KeptBody::Record { value, annex: Some(annex) } => {
+                let annex = txn.restamped(annex);
+                txn.put_record(db, key, value, *put, Some(&annex))?;
+            }
+            KeptBody::Record { value, annex: None } => txn.put_record(db, key, value, *put, None)?,
+            KeptBody::Heap(value) => txn.put_heap(db, key, value.clone(), *put)?,
+        }
+        txn.commit()?;
+        Ok(true)
+    }
+
+    /// Whether another invalidation that stands would have removed the entry, too: setting it again would undo that one as well.
+    fn is_gone_otherwise(&self, kept: &Kept, predicate: &Predicate, db: u8) -> bool {
+        let history = self.meaning.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others =
+            history.iter().filter(|other| other.lsn != predicate.lsn && !other.undone.load(Ordering::Relaxed));
+        let annex = match &kept.body {
+            KeptBody::Record { value, annex: Some(annex) } => Annex::parse(annex).map(|annex| (annex, value)),
+            KeptBody::Record { annex: None, .. } | KeptBody::Heap(_) => None,
+        };
+        match annex {
+            Some((annex, value)) => others.any(|other| other.covers(db, &kept.key, &annex, value)),
+            None => others.any(|other| {
+                let is_later = other.lsn > predicate.lsn;
+                is_later && other.is_of(db) && other.conditions.names_only() && other.covers_name(&kept.key)
+            }),
+        }
+    }
+
+    /// A database is emptied: that is not undone with an invalidation before it.
+    pub(crate) fn forget_undo_of(&self, db: u8) {
+        let mut undo = self.meaning.undo.lock().unwrap_or_else(PoisonError::into_inner);
+        let lsns: Vec<u64> = undo.kept.keys().copied().collect();
+        for lsn in lsns {
+            if self.remembered(lsn).is_none_or(|predicate| predicate.is_of(db)) {
+                undo.forget(lsn);
+            }
+        }
     }
 
     pub(super) fn forget_undo(&self, now_ms: u64) {

@@ -1,7 +1,7 @@
 //! Writing annotated entries: annex, row, hold and lease in one act.
 
 use super::MeaningError;
-use super::annex::{Annex, NewAnnex, VectorForm, compress, restamp};
+use super::annex::{Annex, NewAnnex, VectorForm, compress, expand, restamp};
 use super::rows::{Owner, RowRef, side};
 use super::space::{Quantization, Space, UNPLACED};
 use crate::api::{Put, WriteError};
@@ -108,8 +108,9 @@ impl Txn<'_> {
                         (VectorForm::Floats, vector)
                     }
                     Quantization::Int8Only => {
-                        // The codes are made of what is kept, below.
                         compressed.extend_from_slice(&compress(vector));
+                        // The codes are of what is kept; a vector so tiny that nothing is left of it is refused.
+                        codes = Some(encode(space, &expand(&compressed).unwrap_or_default())?);
                         (VectorForm::Bytes, &compressed[..])
                     }
                 }
@@ -119,7 +120,8 @@ impl Txn<'_> {
         let annex = NewAnnex {
             stamp: self.shard.stamp(),
             written_ms: self.now_ms(),
-            space: annotations.space.map_or(UNPLACED, |space| space.id()),
+            // Without a vector it is in no space: it has no row there by which it could be found and removed.
+            space: annotations.space.filter(|_| form != VectorForm::None).map_or(UNPLACED, |space| space.id()),
             form,
             vector,
             tags: annotations.tags,
