@@ -110,11 +110,11 @@ struct Replayer<'s> {
 }
 
 impl Replay for Replayer<'_> {
-    fn preview(&mut self, _lsn: Lsn, body: &[u8]) {
-        match Ops::new(body).next() {
-            Some(Ok(Op::StoreSynced { through })) => self.store_synced = self.store_synced.max(Lsn(through)),
-            Some(Ok(op)) => self.meaning.preview(&op),
-            Some(Err(_)) | None => {}
+    fn preview(&mut self, lsn: Lsn, body: &[u8]) {
+        let first = Ops::new(body).next().and_then(Result::ok);
+        self.meaning.preview(lsn, first.as_ref());
+        if let Some(Op::StoreSynced { through }) = first {
+            self.store_synced = self.store_synced.max(Lsn(through));
         }
     }
 
@@ -379,6 +379,7 @@ impl Shard {
         shard.rows_directory = rows;
         report.damage.extend(shard.finish_meaning(meaning, same_boot));
         shard.log = log;
+        shard.log_forgotten();
         report.entries = shard.entries();
         Ok((shard, report))
     }

@@ -8,7 +8,7 @@ use crate::hash::{KeyHash, STRIPES};
 use crate::ops::{Op, PredicateState};
 use crate::shard::Shard;
 use crate::slot::{Slot, SlotKind};
-use crate::stripe::Stripe;
+use crate::stripe::{Database, Stripe};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,16 +26,39 @@ pub(crate) struct Recovered {
     spaces: BTreeMap<u32, Vec<u8>>,
     dropped: BTreeSet<u32>,
     predicates: BTreeMap<u64, (PredicateState, u64, Vec<u8>)>,
-    /// Invalidations that the log says are swept, before it is replayed.
-    swept: BTreeSet<u64>,
+    /// The database of an invalidation in a checkpoint is the one that it had at this position; swaps before it are counted in.
+    swapped_through: Lsn,
+    /// Invalidations that the log says are swept, before it is replayed, and the frames that say so.
+    swept: BTreeMap<u64, Lsn>,
+    /// The last frame that was looked at before replay, and the last one before which no frame is missing.
+    looked_at: (Lsn, Lsn),
+    /// Through this frame the records that the log names have arrived.
+    synced_through: Lsn,
 }
 
 impl Recovered {
-    /// Looks at an edit before the log is replayed.
-    pub(crate) fn preview(&mut self, op: &Op<'_>) {
-        if let Op::Swept { lsn, .. } = op {
-            self.swept.insert(*lsn);
+    /// Looks at a frame's first edit before the log is replayed.
+    pub(crate) fn preview(&mut self, lsn: Lsn, op: Option<&Op<'_>>) {
+        let (last, whole_through) = self.looked_at;
+        if lsn <= last {
+            // What a failed write left behind was written anew: those are not the frames that will be replayed.
+            self.swept.retain(|_, at| *at < lsn);
         }
+        let follows = last == Lsn(0) || lsn <= last.next();
+        self.looked_at = (lsn, if follows && whole_through == last { lsn } else { whole_through.min(lsn) });
+        match op {
+            Some(Op::Swept { lsn: swept, .. }) => {
+                self.swept.insert(*swept, lsn);
+            }
+            Some(Op::StoreSynced { through }) => self.synced_through = self.synced_through.max(Lsn(*through)),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether the log says that an invalidation is swept, and will not be cut before it says so: replay then finds each removal in it.
+    fn is_swept(&self, lsn: u64) -> bool {
+        let (_, whole_through) = self.looked_at;
+        self.swept.get(&lsn).is_some_and(|at| *at <= whole_through.min(self.synced_through))
     }
 
     /// Keeps what an edit says of meaning. Returns an invalidation by name whose sweep was not completed: replay has to carry it out here.
@@ -53,7 +76,7 @@ impl Recovered {
             Op::Predicate { lsn: own, state, count, body } => {
                 let at = if *own == 0 { lsn.0 } else { *own };
                 self.predicates.entry(at).or_insert_with(|| (*state, *count, body.to_vec()));
-                let is_here = *own == 0 && !self.swept.contains(&at);
+                let is_here = *own == 0 && !self.is_swept(at);
                 return is_here
                     .then(|| Predicate::decode(body, at, &|_| None))
                     .flatten()
@@ -69,6 +92,16 @@ impl Recovered {
                     *state = PredicateState::Undone;
                 }
             }
+            Op::Swap { a, b } => {
+                for (at, (_, _, body)) in &mut self.predicates {
+                    // Those of the log that came before it, and those of the checkpoint that were written before it.
+                    if *at < lsn.0 && lsn > self.swapped_through {
+                        Predicate::swap_encoded(body, *a, *b);
+                    }
+                }
+            }
+            // In a checkpoint: where the log was when the edits behind it were gathered.
+            Op::StoreSynced { through } if lsn == Lsn(0) => self.swapped_through = Lsn(*through),
             Op::Place { .. }
             | Op::Remove { .. }
             | Op::Expire { .. }
@@ -77,7 +110,6 @@ impl Recovered {
             | Op::HeapRemove { .. }
             | Op::HeapExpire { .. }
             | Op::Flush { .. }
-            | Op::Swap { .. }
             | Op::KeyPut { .. }
             | Op::KeyRemove { .. }
             | Op::KeyExpire { .. }
@@ -207,6 +239,29 @@ impl Shard {
             let before = database.table.memory_bytes() as i64;
             database.remove(position);
             self.account_slot(-1, database.table.memory_bytes() as i64 - before);
+            self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
+        }
+    }
+
+    /// Logs what recovery has removed of itself. The places are used again, and the next recovery must not take what is there then for
+    /// what was there before.
+    pub(crate) fn log_forgotten(&self) {
+        let forgotten = std::mem::take(&mut *self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(log) = self.log.as_ref().filter(|_| !self.logs_keys() && !forgotten.is_empty()) else { return };
+        for some in forgotten.chunks(ENTRIES_PER_TURN) {
+            let mut frame = Vec::new();
+            for Owner { db, hash, location } in some.iter().copied() {
+                let stripe = self.lock(hash.stripe);
+                let find = |own: &Database| own.table.find_exact(hash.slot, location.to_bits(), SlotKind::Record);
+                if stripe.database(db).and_then(find).is_none() {
+                    Op::Remove { db, hash, location }.encode(&mut frame);
+                }
+            }
+            if !frame.is_empty()
+                && let Err(error) = log.append(&frame)
+            {
+                tracing::warn!(%error, "what recovery removed could not be logged");
+            }
         }
     }
 
@@ -272,7 +327,18 @@ impl Shard {
         for space in self.spaces() {
             edits.push(edit(&Op::Space { id: space.id(), body: &space.describe() }));
         }
+        // So that the id of a space that was dropped is not given to another, which would inherit its invalidations.
+        let last_id = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).next_id() - 1;
+        if self.space_by_id(last_id).is_none() {
+            edits.push(edit(&Op::SpaceDrop { id: last_id }));
+        }
+        // Under the lock of any stripe no databases are exchanged: the edits behind this one are as of this position.
+        let _stripe = self.lock(0);
         let history = self.meaning.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if !history.is_empty() {
+            let through = self.log.as_ref().map_or(0, |log| log.last().0);
+            edits.push(edit(&Op::StoreSynced { through }));
+        }
         for predicate in history.iter() {
             let state = if predicate.undone.load(Ordering::Relaxed) {
                 PredicateState::Undone
