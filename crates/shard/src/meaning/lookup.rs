@@ -33,6 +33,9 @@ pub struct Filters<'a> {
     pub max_age_ms: Option<u64>,
 }
 
+/// How far below the threshold the runner-up is looked for first.
+const RUNNER_UP_NEAR: f32 = 0.1;
+
 /// A question to which one answer is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
@@ -188,35 +191,35 @@ impl Shard {
     pub fn lookup(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<Option<Hit>, MeaningError> {
         let Lookup { db, space, query, min, filters, .. } = *lookup;
         let guard = space.options().guard;
-        let (wanted, least) = if lookup.runner_up { (2, None) } else { (1, Some(min)) };
         let may_approximate = !lookup.exact && filters.is_empty();
-        let ranking =
-            Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef: lookup.ef, now_ms };
+        let (wanted, least, ef) = (1, Some(min), lookup.ef);
+        let ranking = Ranking { space, query, wanted, least, filters: &filters, may_approximate, ef, now_ms };
+        let guarded = Cell::new(0u32);
+        let score = |record: &Record<'_>| {
+            let annex = record.annex().and_then(Annex::parse)?;
+            if !filters.accept(record.key(), &annex, now_ms) {
+                return None;
+            }
+            let similarity = annex.similarity(query, record.value())?;
+            if similarity >= min
+                && let Some(asked) = lookup.asked
+                && !annex.facts.is_empty()
+                // Facts that cannot be read do not vouch for anything.
+                && Facts::decode(annex.facts).is_none_or(|stored| guard.differs(asked, &stored).is_some())
+                && guard != Guard::default()
+            {
+                guarded.set(guarded.get() + 1);
+                return None;
+            }
+            Some(similarity)
+        };
+        let mut score_row =
+            |candidate: &Candidate| self.with_row(space, candidate, db, now_ms, |_, _, record| score(record));
         let mut turns = 0;
-        let (ranked, exact, guarded, served) = loop {
+        let (exact, refused, served) = loop {
             turns += 1;
-            let guarded = Cell::new(0u32);
-            let score = |record: &Record<'_>| {
-                let annex = record.annex().and_then(Annex::parse)?;
-                if !filters.accept(record.key(), &annex, now_ms) {
-                    return None;
-                }
-                let similarity = annex.similarity(query, record.value())?;
-                if similarity >= min
-                    && let Some(asked) = lookup.asked
-                    && !annex.facts.is_empty()
-                    // Facts that cannot be read do not vouch for anything.
-                    && Facts::decode(annex.facts).is_none_or(|stored| guard.differs(asked, &stored).is_some())
-                    && guard != Guard::default()
-                {
-                    guarded.set(guarded.get() + 1);
-                    return None;
-                }
-                Some(similarity)
-            };
-            let (ranked, exact) = rank(&ranking, &mut |candidate: &Candidate| {
-                self.with_row(space, candidate, db, now_ms, |_, _, record| score(record))
-            });
+            guarded.set(0);
+            let (ranked, exact) = rank(&ranking, &mut score_row);
             let best = ranked.first().filter(|best| best.similarity >= min).copied();
             let served = best.and_then(|best| {
                 let entry = self.with_row(space, &candidate(&best), db, now_ms, |txn, slot, record| {
@@ -228,25 +231,36 @@ impl Shard {
                     space.rows.count_hit(best.row);
                     Some(self.found(record, Some((space, best.row)), now_ms))
                 })?;
-                Some((best.similarity, entry))
+                Some((best, entry))
             });
             // The best was changed or removed meanwhile: what is the best now?
             if best.is_none() || served.is_some() || turns == TURNS_MAX {
-                break (ranked, exact, guarded.get(), served);
+                break (exact, guarded.get(), served);
             }
         };
-        let Some((similarity, entry)) = served else {
+        let Some((best, entry)) = served else {
             space.counters.misses.fetch_add(1, Ordering::Relaxed);
-            space.counters.guarded.fetch_add(u64::from(guarded > 0), Ordering::Relaxed);
+            space.counters.guarded.fetch_add(u64::from(refused > 0), Ordering::Relaxed);
             return Ok(None);
         };
         space.counters.hit(entry.details.cost);
         let mut feedback = space.feedback.lock().unwrap_or_else(PoisonError::into_inner);
-        feedback.served(entry_id(db, &entry.key), similarity);
+        feedback.served(entry_id(db, &entry.key), best.similarity);
         drop(feedback);
-        let margin = ranked.get(1).map(|second| similarity - second.similarity);
-        let Found { key, value, details } = entry;
-        Ok(Some(Hit { key, value, similarity, margin, exact, details, guarded }))
+        let mut margin = None;
+        if lookup.runner_up {
+            // It mostly is near, and then is found for a fraction of what a search without a threshold costs.
+            for least in [Some(min - RUNNER_UP_NEAR), None] {
+                let (ranked, _) = rank(&Ranking { wanted: 2, least, ..ranking }, &mut score_row);
+                margin =
+                    ranked.iter().find(|other| other.row != best.row).map(|other| best.similarity - other.similarity);
+                if margin.is_some() {
+                    break;
+                }
+            }
+        }
+        let (similarity, Found { key, value, details }) = (best.similarity, entry);
+        Ok(Some(Hit { key, value, similarity, margin, exact, details, guarded: refused }))
     }
 
     /// The nearest live entries, best first. Counts nothing, refreshes nothing.
