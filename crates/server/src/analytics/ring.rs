@@ -182,7 +182,8 @@ pub struct KeyedReads {
 
 #[derive(Debug, Default)]
 struct Closed {
-    chunks: VecDeque<Arc<Vec<Entry>>>,
+    /// With the latest instant in each, by which they are sorted.
+    chunks: VecDeque<(u64, Arc<Vec<Entry>>)>,
     /// The latest instant of anything that was dropped.
     dropped_ms: Option<u64>,
 }
@@ -249,7 +250,7 @@ impl Ring {
         let closed = lock(&self.closed);
         let open = slots.iter().flat_map(|slot| slot.entries.iter().copied()).collect::<Vec<_>>();
         let began_ms = self.began_ms.load(Ordering::Relaxed);
-        let mut chunks: Vec<Arc<Vec<Entry>>> = closed.chunks.iter().cloned().collect();
+        let mut chunks: Vec<Arc<Vec<Entry>>> = closed.chunks.iter().map(|(_, chunk)| Arc::clone(chunk)).collect();
         chunks.push(Arc::new(open));
         Snapshot { chunks, complete_since_ms: closed.dropped_ms.map_or(began_ms, |ms| began_ms.max(ms + 1)) }
     }
@@ -281,7 +282,11 @@ impl Ring {
 impl Closed {
     /// Takes a full chunk in and gives an empty one back.
     fn close(&mut self, full: Vec<Entry>, len_max: usize) -> Vec<Entry> {
-        self.chunks.push_back(Arc::new(full));
+        // Within a chunk the order is that of the thread's batches, whose clocks may differ by a moment.
+        let latest_ms = full.iter().map(|entry| entry.at_ms).max().unwrap_or(0);
+        // A thread that lags behind others must not push out what is newer: its place is almost always the last.
+        let behind = self.chunks.iter().rev().take_while(|(ms, _)| *ms > latest_ms).count();
+        self.chunks.insert(self.chunks.len() - behind, (latest_ms, Arc::new(full)));
         let spare = self.shrink_to(len_max);
         // A chunk that a question still looks at is left to it.
         let mut entries = spare.and_then(|chunk| Arc::try_unwrap(chunk).ok()).unwrap_or_default();
@@ -294,9 +299,8 @@ impl Closed {
     fn shrink_to(&mut self, len_max: usize) -> Option<Arc<Vec<Entry>>> {
         let mut spare = None;
         while self.chunks.len() > len_max.div_ceil(CHUNK_ENTRIES) {
-            let oldest = self.chunks.pop_front()?;
-            // Within a chunk the order is that of the thread's batches, whose clocks may differ by a moment.
-            self.dropped_ms = self.dropped_ms.max(oldest.iter().map(|entry| entry.at_ms).max());
+            let (latest_ms, oldest) = self.chunks.pop_front()?;
+            self.dropped_ms = self.dropped_ms.max(Some(latest_ms));
             spare = Some(oldest);
         }
         spare
@@ -393,6 +397,21 @@ mod tests {
         times.sort_unstable();
         assert_eq!(times, (snapshot.complete_since_ms..clock.into_inner()).collect::<Vec<_>>());
         assert!(times.len() >= 1900, "{} entries", times.len());
+    }
+
+    #[test]
+    fn a_thread_that_lags_behind_pushes_out_nothing_newer() {
+        let ring = Ring::new(1000, 0);
+        for at_ms in 5000..6000 {
+            ring.note(&note(at_ms, b"ahead"));
+        }
+        std::thread::scope(|scope| {
+            let ring = &ring;
+            scope.spawn(move || (0..3000).for_each(|at_ms| ring.note(&note(at_ms, b"behind"))));
+        });
+        let snapshot = ring.snapshot();
+        assert!(snapshot.complete_since_ms <= 5000 + CHUNK_ENTRIES as u64, "{}", snapshot.complete_since_ms);
+        assert!(snapshot.entries().filter(|entry| entry.text() == b"ahead").count() >= 1000 - CHUNK_ENTRIES);
     }
 
     #[test]

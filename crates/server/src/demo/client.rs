@@ -126,7 +126,8 @@ mod tests {
         assert_eq!(read("redis://localhost"), Ok(("localhost:50051".to_owned(), String::new())));
         assert_eq!(read("redis://:secret@[::1]:6379/"), Ok(("[::1]:6379".to_owned(), "secret".to_owned())));
         assert_eq!(read("redis://me:p@ss@localhost:1"), Ok(("localhost:1".to_owned(), "me p@ss".to_owned())));
-        for wrong in ["localhost:50051", "http://localhost", "redis://", "redis://me@localhost", "redis://localhost/7"] {
+        for wrong in ["localhost:50051", "http://localhost", "redis://", "redis://me@localhost", "redis://localhost/7"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

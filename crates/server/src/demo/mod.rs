@@ -16,7 +16,7 @@ use crate::server::{Server, Stop};
 use crate::settings::Settings;
 use client::Address;
 use screen::Screen;
-use script::{Report, play};
+use script::play;
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -66,15 +66,6 @@ pub fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
     }
-}
-
-/// Plays the story against a shard of its own, and returns what it saw.
-///
-/// # Errors
-/// As [`run`].
-pub fn play_alone(out: &mut dyn Write) -> Result<Report, Box<dyn Error>> {
-    let shard = OwnShard::start()?;
-    Ok(play(&shard.address(), false, &mut Screen::new(out, false))?)
 }
 
 /// A shard that lives for the demonstration.

@@ -19,6 +19,17 @@ pub const MIN_LOOKUP: &str = "0.8";
 pub const CHANGED: (&str, &str) = ("exchange rates", "0.6");
 /// What recomputing an answer is said to cost, in dollars.
 const COST: &str = "0.002";
+const CREATE: [&str; 9] = [
+    "CACHE.SPACE",
+    "CREATE",
+    SPACE,
+    "DIM",
+    "256",
+    "EMBEDDER",
+    "builtin:static-256-v1",
+    "GUARD",
+    "numbers,dates,ids,negation",
+];
 const PIPELINE: usize = 64;
 const PARAPHRASE: &str = "How can I get my PIN unblocked, please?";
 const STORED: &str = "How do I enable two-factor authentication?";
@@ -111,6 +122,8 @@ impl std::error::Error for DemoError {}
 /// A connection that fails, or a reply that does not fit: the story ends there.
 pub fn play(address: &Address, keep: bool, screen: &mut Screen<'_>) -> Result<Report, DemoError> {
     let mut story = Story { client: Client::connect(address)?, address, screen, questions: questions() };
+    // Where there is such a space already, nothing is done, and nothing dropped.
+    story.say(&CREATE)?;
     let result = story.tell();
     if !keep {
         // Also after a failure: a server of the user's own shall be left as it was.
@@ -142,17 +155,6 @@ impl Story<'_, '_> {
     fn load(&mut self) -> Result<(usize, Duration), DemoError> {
         let loaded = self.questions.len() - ASKED;
         self.screen.title("1. Answers that an application has computed, stored by what was asked")?;
-        self.say(&[
-            "CACHE.SPACE",
-            "CREATE",
-            SPACE,
-            "DIM",
-            "256",
-            "EMBEDDER",
-            "builtin:static-256-v1",
-            "GUARD",
-            "numbers,dates,ids,negation",
-        ])?;
         self.screen.command(&format!(
             "CACHE.SET {SPACE}:q:0 <answer> IN {SPACE} TEXT \"{}\" TAG 1 intent:{} COST {COST} EX 3600",
             self.questions[0].text, self.questions[0].intent

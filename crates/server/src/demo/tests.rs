@@ -1,10 +1,13 @@
 //! The story is told whole, and what it claims is checked by other means.
 
-use super::play_alone;
+use super::OwnShard;
+use super::client::Client;
 use super::questions::questions;
-use super::script::{ASKED, CHANGED, MIN_LOOKUP};
+use super::screen::Screen;
+use super::script::{ASKED, CHANGED, MIN_LOOKUP, play};
 use crate::analytics::figures::{count, percent};
 use sutra_embed::Builtin;
+use sutra_protocol::Frame;
 
 fn vector(text: &str) -> [f32; Builtin::DIMENSION] {
     Builtin::vector(text).expect("known words")
@@ -18,7 +21,8 @@ fn similarity(a: &[f32; Builtin::DIMENSION], b: &[f32; Builtin::DIMENSION]) -> f
 #[test]
 fn the_demonstration_runs_whole_and_what_it_claims_is_true() {
     let mut out = Vec::new();
-    let report = play_alone(&mut out).expect("told to its end");
+    let shard = OwnShard::start().expect("a free port and a directory");
+    let report = play(&shard.address(), false, &mut Screen::new(&mut out, false)).expect("told to its end");
     let said = String::from_utf8(out).expect("text");
     let questions = questions();
     let (stored, incoming) = questions.split_at(questions.len() - ASKED);
@@ -81,4 +85,24 @@ fn the_demonstration_runs_whole_and_what_it_claims_is_true() {
     assert!(saved.contains(&format!("({hits} hits, {hits} with a known cost)")), "{saved}");
     assert!(report.asked[3].1.starts_with("Top misses for refunds in space demo"), "{:?}", report.asked[3]);
     assert!(said.contains(&report.asked[1].1), "{said}");
+}
+
+#[test]
+fn a_server_of_the_users_own_is_left_as_it_was() {
+    let shard = OwnShard::start().expect("a free port and a directory");
+    let directory = shard.directory.clone();
+    let address = shard.address();
+    let mut client = Client::connect(&address).expect("it listens");
+    let mut ask = |line: &str| client.ask(&line.split(' ').collect::<Vec<_>>()).expect("it answers");
+    play(&address, false, &mut Screen::new(&mut Vec::new(), false)).expect("told to its end");
+    assert_eq!(ask("CACHE.SPACE LIST"), Frame::Array(Vec::new()));
+    assert_eq!(ask("DBSIZE"), Frame::Integer(0));
+
+    // A space of the same name that was there before stops the story at its beginning, and stays.
+    assert_eq!(ask("CACHE.SET mine 1 IN demo TEXT mine"), Frame::Simple("OK".to_owned()));
+    let error = play(&address, false, &mut Screen::new(&mut Vec::new(), false)).expect_err("there is such a space");
+    assert!(error.to_string().contains("CACHE.SPACE CREATE demo"), "{error}");
+    assert_eq!(ask("CACHE.GET mine"), Frame::Bulk(b"1".to_vec()));
+    drop(shard);
+    assert!(!directory.exists());
 }

@@ -266,7 +266,8 @@ fn of_dry_run(run: DryRun) -> OwnedReply {
         .samples
         .into_iter()
         .map(|(key, near)| Reply::Array(vec![Reply::BulkOwned(key), near.map_or(Reply::Null, similarity)]));
-    let bins = run.histogram.into_iter().map(|(edge, count)| Reply::Array(vec![Reply::Double(edge_of(edge)), integer(count)]));
+    let bins =
+        run.histogram.into_iter().map(|(edge, count)| Reply::Array(vec![Reply::Double(edge_of(edge)), integer(count)]));
     Reply::Array(vec![integer(run.count), Reply::Array(samples.collect()), Reply::Array(bins.collect())])
 }
 
