@@ -17,20 +17,26 @@ Commands
   traces    hit ratios of cache traces beside redis-server and exact LRU
   storm     mixed writes at the memory limit: does it hold?
   attacks   hostile clients: do the others notice?
+  meaning   lookups, invalidations, graphs and inserts of vectors, beside faiss, usearch and hnswlib
   all       everything
 
 Options
   --server PATH    our binary; otherwise it is built by the same cargo
-  --quick          small and short, about a minute for `all`
+  --quick          small and short, about two minutes for `all`
   --rounds N       interleaved rounds of `load` (5)
   --phase SECONDS  length of one measurement of `load` (1.0)
-  --rows TEXT      only rows of `load` whose name contains TEXT
+  --rows TEXT      only rows of `load` whose name contains TEXT; for `meaning`, how many vectors
   --no-half-load   skip the measurement at half load
-  --peers no       skip the peers of memory, restart, traces, storm and attacks
+  --other PATH     `load` beside another binary of ours in place of redis: an earlier commit's
+  --peers no       skip the peers of memory, restart, traces, storm, attacks and meaning
   --trace FILE     an .evt trace (repeatable); otherwise a small synthetic one
   --rate N         requests per second of the paced replay (5000; 0 skips it)
   --seconds N      length of the storm (20)
-  --pattern TEXT   only attacks whose name contains TEXT
+  --pattern TEXT   only attacks, or parts of `meaning` (ranges, lookups, graphs, inserts, visibility, footprint, embedding),
+                   whose name contains TEXT
+  --dim N          dimensions of the vectors of `meaning`
+  --data FILE      real vectors for its lookups (.npy, f32); otherwise dev.npy of $SUTRA_DATA, otherwise generated ones
+  --python PATH    the interpreter that has its peers (python3)
   --nice N         priority of servers and driver, for a machine that is shared (none: as started)
   --json FILE      the tables for programs
 ";
@@ -50,6 +56,10 @@ pub(crate) struct Arguments {
     pub(crate) json: Option<PathBuf>,
     pub(crate) pattern: Option<String>,
     pub(crate) nice: Option<i32>,
+    pub(crate) other: Option<PathBuf>,
+    pub(crate) dim: Option<usize>,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) python: PathBuf,
     rows: Option<String>,
     server: Option<PathBuf>,
 }
@@ -72,6 +82,10 @@ impl Arguments {
             json: None,
             pattern: None,
             nice: None,
+            other: None,
+            dim: None,
+            data: None,
+            python: "python3".into(),
             rows: None,
             server: None,
         };
@@ -98,6 +112,10 @@ impl Arguments {
                 "--phase" => arguments.phase = seconds(&value).ok_or_else(bad)?,
                 "--seconds" => arguments.storm = seconds(&value).ok_or_else(bad)?,
                 "--rows" => arguments.rows = Some(value),
+                "--other" => arguments.other = Some(value.into()),
+                "--dim" => arguments.dim = Some(value.parse().ok().filter(|dim| *dim > 0).ok_or_else(bad)?),
+                "--data" => arguments.data = Some(value.into()),
+                "--python" => arguments.python = value.into(),
                 "--peers" => arguments.peers = value != "no",
                 "--trace" => arguments.traces.push(value.into()),
                 "--rate" => arguments.rate = value.parse().map_err(|_| bad())?,
@@ -113,6 +131,11 @@ impl Arguments {
     /// Whether a row of `load` is asked for.
     pub(crate) fn wants_row(&self, name: &str) -> bool {
         self.rows.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()))
+    }
+
+    /// How many vectors are asked for, if `--rows` is a number.
+    pub(crate) fn row_count(&self) -> Option<usize> {
+        self.rows.as_ref()?.parse().ok().filter(|count| *count > 0)
     }
 
     /// Sees to it that our binary is there: the one that was named, or the one that the same cargo builds now.

@@ -1,4 +1,4 @@
-//! Cost per operation: throughput, server CPU and latency, ours and redis in turns.
+//! Cost per operation: throughput, server CPU and latency, ours in turns with redis, or with another binary of ours.
 
 use crate::arguments::Arguments;
 use crate::drive::{Job, KEYS, Load, Outcome, Pace, Verb, load_value};
@@ -52,7 +52,12 @@ struct Round {
 /// Runs every row (or those whose name contains `--rows`) and adds the table.
 pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     let ours = arguments.start_ours(MAX_MEMORY_BYTES)?;
-    let redis = Server::start(Setup::new(Kind::Redis))?;
+    let peer_setup = match &arguments.other {
+        Some(binary) => Setup::new(Kind::Ours(binary.clone())).max_memory(MAX_MEMORY_BYTES),
+        None => Setup::new(Kind::Redis),
+    };
+    let is_redis = arguments.other.is_none();
+    let other = Server::start(peer_setup)?;
     let mut appending = None;
     let mut loaded = [0, 0, 0];
     let mut table = Table::new(
@@ -61,9 +66,9 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
             "load",
             "server",
             "ops/s",
-            "× redis",
+            if is_redis { "× redis" } else { "× other" },
             "CPU µs/op",
-            "× redis CPU",
+            if is_redis { "× redis CPU" } else { "× other CPU" },
             "goal",
             "p50 µs",
             "p99 µs",
@@ -75,13 +80,14 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
     );
     let mut driver_bound = Vec::new();
     for row in ROWS.iter().filter(|row| arguments.wants_row(row.name)) {
-        if row.persistent && appending.is_none() {
+        if is_redis && row.persistent && appending.is_none() {
             appending = Some(Server::start(Setup::new(Kind::Redis).append_only())?);
         }
-        let peer = if row.persistent { appending.as_ref().unwrap_or(&redis) } else { &redis };
+        let peer = if row.persistent { appending.as_ref().unwrap_or(&other) } else { &other };
         eprintln!("load: {}", row.name);
-        let prepared = prepare(&ours, row.job.value_bytes, &mut loaded[0])
-            .and_then(|()| prepare(peer, row.job.value_bytes, &mut loaded[if row.persistent { 2 } else { 1 }]));
+        let prepared = prepare(&ours, row.job.value_bytes, &mut loaded[0]).and_then(|()| {
+            prepare(peer, row.job.value_bytes, &mut loaded[if is_redis && row.persistent { 2 } else { 1 }])
+        });
         let (our_rounds, peer_rounds) = match prepared.and_then(|()| measure(arguments, row.job, &ours, peer)) {
             Ok(rounds) => rounds,
             Err(error) => {
@@ -103,7 +109,13 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
         if is_driver_bound(&our_rounds) {
             driver_bound.push(row.name);
         }
-        let peer_name = if row.persistent { "redis AOF" } else { "redis" };
+        let peer_name = match (is_redis, row.persistent) {
+            (false, _) => "other",
+            (true, true) => "redis AOF",
+            (true, false) => "redis",
+        };
+        // The goals are of redis.
+        let row = &Row { goal: if is_redis { row.goal } else { 0.0 }, ..*row };
         table.row(cells(row, "sutra", &our_rounds, Some(&peer_rounds)));
         table.row(cells(row, peer_name, &peer_rounds, None));
         if row.persistent {
@@ -111,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> io::Result<()> 
             appending = None;
         }
     }
-    table.note("CPU: the server's own, of all its threads. Half load: half of redis's throughput of the same round, for both servers, counted from when each batch was due.");
+    table.note("CPU: the server's own, of all its threads. Half load: half of the other's throughput of the same round, for both servers, counted from when each batch was due.");
     if !driver_bound.is_empty() {
         let rows = driver_bound.join("; ");
         table.note(format!(

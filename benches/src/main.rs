@@ -10,6 +10,7 @@ mod drive;
 mod histogram;
 mod load;
 mod machine;
+mod meaning;
 mod memory;
 mod probe;
 mod process;
@@ -81,13 +82,14 @@ fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
 
 fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     type Run = fn(&Arguments, &mut Report) -> io::Result<()>;
-    let commands: [(&str, Run); 6] = [
+    let commands: [(&str, Run); 7] = [
         ("load", load::run),
         ("memory", memory::run),
         ("restart", restart::run),
         ("traces", traces::run),
         ("storm", storm::run),
         ("attacks", attacks::run),
+        ("meaning", meaning::run),
     ];
     let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
     let wanted: Vec<_> = commands.iter().filter(|(name, _)| is_wanted(name)).collect();
