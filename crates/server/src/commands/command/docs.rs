@@ -97,10 +97,11 @@ fn owned(text: &str) -> Reply<'static> {
     Reply::BulkOwned(text.as_bytes().to_vec())
 }
 
-/// Reads the notation. What is in brackets is optional, what is in parentheses is not; `|` separates alternatives; a word in capitals is a token; `x [x ...]` means one
-/// or more.
+/// Reads the notation. What is in brackets is optional, what is in parentheses is not; `|` separates alternatives; a word in capitals is
+/// a token; `x [x ...]` means one or more.
 fn parse(syntax: &str) -> Vec<Argument> {
-    let spaced = syntax.replace('[', " [ ").replace(']', " ] ").replace('|', " | ").replace('(', " ( ").replace(')', " ) ");
+    let spaced =
+        syntax.replace('[', " [ ").replace(']', " ] ").replace('|', " | ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     sequence(&mut rest)
