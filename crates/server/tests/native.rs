@@ -258,8 +258,10 @@ fn the_default_space_takes_the_dimension_that_was_set_and_no_other() {
     let refusal = "ERR the vector has 2 dimensions, space 'text' takes 3 (VECTOR_DIMENSION)";
     assert!(is_error(&client.say("CACHE.SET k v IN text VALUES 2 1 0"), refusal));
     assert!(is_error(&client.say("CACHE.SPACE CREATE text DIM 2"), refusal));
-    assert!(is_error(&client.say("CACHE.SET k v IN text TEXT hello"), "ERR the vector has 256 dimensions"));
-    assert_eq!(client.say("CACHE.SET k v IN text VALUES 3 1 0 0"), Frame::Simple("OK".into()));
+    assert!(is_error(&client.say("CACHE.SET k v IN default VALUES 2 1 0"), "ERR the vector has 2 dimensions"));
+    assert_eq!(client.say("CACHE.SET k v IN default VALUES 3 1 0 0"), Frame::Simple("OK".into()));
+    assert_eq!(client.say("CACHE.SET k v IN text TEXT hello"), Frame::Simple("OK".into()));
+    assert!(is_error(&client.say("CACHE.SET k v IN text VALUES 3 1 0 0"), "ERR the vector has 3 dimensions"));
     assert_eq!(client.say("CACHE.SET k v IN other VALUES 2 1 0"), Frame::Simple("OK".into()));
 }
 

@@ -397,8 +397,8 @@ fn a_lease_ends_with_its_time_its_release_or_its_connection() {
     let token = granted(lease(&shard, "k", NOW_MS));
     assert!(try_set(&shard, &space, "k", &at(0.0), &[], Some(&token), NOW_MS + 1000).is_err());
     let token = granted(lease(&shard, "k", NOW_MS + 1000));
-    assert!(shard.release_lease(0, b"k", token.as_bytes()));
-    assert!(!shard.release_lease(0, b"k", token.as_bytes()));
+    assert!(shard.begin(Scope::Key(b"k"), NOW_MS).release_lease(0, b"k", token.as_bytes()));
+    assert!(!shard.begin(Scope::Key(b"k"), NOW_MS).release_lease(0, b"k", token.as_bytes()));
     granted(lease(&shard, "k", NOW_MS + 1000));
     shard.release_owner(1);
     granted(lease(&shard, "k", NOW_MS + 1000));

@@ -60,7 +60,7 @@ pub(super) const DIMENSION: Setting = start(
     |s, v| s.vector_dimension = number(v),
 )
 .variables(&["VECTOR_DIMENSION"])
-.doc("The only dimension that the default space, `text`, may be made with; 0: any.");
+.doc("The only dimension of the vectors that clients bring into the spaces `default` and `text`; 0: any. Texts have the embedder's dimension.");
 
 pub(super) const QUANTIZATION: Setting = start(
     "vector-quantization",

@@ -217,7 +217,7 @@ impl Shard {
             // Whoever locks a stripe sweeps it.
             (0..STRIPES).for_each(|stripe| drop(self.lock(stripe as u8)));
         } else {
-            let spaces = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all();
+            let spaces = self.all_spaces();
             for space in spaces.iter().filter(|space| predicate.conditions.concern(space)) {
                 self.sweep_space(space, predicate);
             }
@@ -349,7 +349,7 @@ impl Shard {
             dep: conditions.dep.clone(),
         };
         let filter = conditions.filter(now_ms, None);
-        let spaces = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all();
+        let spaces = self.all_spaces();
         for space in spaces.iter().filter(|space| conditions.concern(space)) {
             let look = |candidate: &Candidate| {
                 let found = self.with_row(space, candidate, db, now_ms, |_, _, record| {
@@ -480,7 +480,7 @@ impl Shard {
             predicate.db.store(swap(predicate.db.load(Ordering::Relaxed)), Ordering::Relaxed);
         }
         drop(history);
-        let spaces = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all();
+        let spaces = self.all_spaces();
         for space in spaces {
             let mut moved = Vec::new();
             space.each_row(&sutra_hnsw_index::Filter::default(), |candidate| {

@@ -152,14 +152,12 @@ impl Txn<'_> {
         if covered { stale(STALE_INVALIDATED) } else { Ok(()) }
     }
 
-    /// The write that a lease was for is done.
-    pub(crate) fn end_lease(&mut self, db: u8, key: &[u8], token: &[u8]) {
-        let Some(token) = parse(token) else { return };
+    /// Gives a lease back, on a key of the transaction or on a question; whether it was out.
+    pub fn release_lease(&mut self, db: u8, key: &[u8], token: &[u8]) -> bool {
+        let Some(token) = parse(token) else { return false };
         let hash = self.hash_of(key);
         let shard = self.shard;
-        if !self.stripe_mut(hash.stripe).end_lease(shard, db, key, token) {
-            shard.end_question(token);
-        }
+        self.stripe_mut(hash.stripe).end_lease(shard, db, key, token) || shard.end_question(token)
     }
 }
 
@@ -202,14 +200,6 @@ impl Shard {
         questions.push(Question { space: space.id(), db, vector, lease });
         self.meaning.leases_out.fetch_add(1, Ordering::Relaxed);
         LeaseGrant::Granted { token: name(&lease) }
-    }
-
-    /// Gives a lease on a key back; whether it was out.
-    pub fn release_lease(&self, db: u8, key: &[u8], token: &[u8]) -> bool {
-        let Some(token) = parse(token) else { return false };
-        let hash = crate::hash::KeyHash::of(key, self.seed);
-        let of_key = self.lock(hash.stripe).end_lease(self, db, key, token);
-        of_key || self.end_question(token)
     }
 
     /// Ends all leases of a connection that is closed.

@@ -396,7 +396,7 @@ impl Shard {
     pub fn top(&self, db: u8, n: usize, since_ms: Option<u64>, now_ms: u64) -> Vec<TopEntry> {
         let filter = Filter { written_after_ms: since_ms, ..Filter::default() };
         let mut often: Vec<(u32, Arc<Space>, Candidate)> = Vec::new();
-        for space in self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all() {
+        for space in self.all_spaces() {
             space.each_row(&filter, |candidate| {
                 let hits = space.rows.hits(candidate.row);
                 if hits > 0 && Owner::unpack(candidate.side.owner).db == db {
@@ -421,7 +421,7 @@ impl Shard {
     }
 
     fn each_annotated(&self, db: u8, now_ms: u64, mut visit: impl FnMut(&Arc<Space>, &[u8], &Annex<'_>, &Record<'_>)) {
-        for space in self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all() {
+        for space in self.all_spaces() {
             space.each_row(&Filter::default(), |candidate| {
                 self.with_row(&space, candidate, db, now_ms, |_, _, record| {
                     let annex = record.annex().and_then(Annex::parse)?;

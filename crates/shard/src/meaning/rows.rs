@@ -70,6 +70,11 @@ impl Shard {
         self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).by_id(id).cloned()
     }
 
+    /// All spaces, that of entries without a vector included. The list is a copy: who goes through it may lock stripes.
+    pub(crate) fn all_spaces(&self) -> Vec<Arc<Space>> {
+        self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
     /// Where the row of an annex belongs, and its codes. An entry whose space is gone, or whose vector is none of it, keeps its tags.
     pub(crate) fn codes(&self, annex: &Annex<'_>, value: &[u8]) -> Option<(Arc<Space>, Option<Encoded>)> {
         if let Some(space) = self.space_by_id(annex.space)
@@ -98,7 +103,6 @@ impl Shard {
 
     /// Bytes of codes and rows of all spaces.
     pub(crate) fn meaning_bytes(&self) -> u64 {
-        let registry = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner);
-        registry.all().iter().map(|space| space.memory_bytes()).sum::<u64>() + self.undo_bytes()
+        self.all_spaces().iter().map(|space| space.memory_bytes()).sum::<u64>() + self.undo_bytes()
     }
 }

@@ -131,14 +131,18 @@ impl Txn<'_> {
         }
         .encode();
         self.admit_annotated(db, key, &annex, value)?;
-        if let Some(token) = lease {
-            self.check_lease(db, key, token, &annex, value)?;
+        if let Some(token) = lease
+            && let Err(stale) = self.check_lease(db, key, token, &annex, value)
+        {
+            // Nothing can be written with it any more: others need not wait for its end.
+            self.release_lease(db, key, token);
+            return Err(stale);
         }
         let prepared = annotations.space.zip(codes);
         let row = self.reserve_row(db, self.hash_of(key), key, &annex, value, prepared)?;
         self.put_with_row(db, key, value, put, Some(&annex), row)?;
         if let Some(token) = lease {
-            self.end_lease(db, key, token);
+            self.release_lease(db, key, token);
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use super::answer::word;
 use super::lookup::of_grant;
 use super::noted::{Watch, note_key};
-use super::text::leave_job;
 use super::words::{SECONDS_MAX, Words};
 use crate::analytics::ring::Kind;
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec, bulk};
@@ -29,8 +28,8 @@ pub static LEASE: Spec = Spec {
 pub static RELEASE: Spec = Spec {
     name: "cache.release",
     arity: 3,
-    flags: Flags::READONLY.and(Flags::ALONE),
-    keys: Keys::None,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: Keys::FIRST,
     group: "cache",
     since: "sutra 0.1.0",
     complexity: "O(1)",
@@ -83,9 +82,6 @@ fn lease<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
 }
 
 fn release<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    let (key, token) = (args.take()?.to_vec(), args.take()?.to_vec());
-    let db = cx.session.db;
-    Ok(leave_job(cx, false, move |work| {
-        Ok(Reply::Integer(i64::from(work.server.shard.release_lease(db, &key, &token))))
-    }))
+    let (key, token) = (args.take()?, args.take()?);
+    Ok(Reply::Integer(i64::from(cx.txn.release_lease(cx.session.db, key, token))))
 }

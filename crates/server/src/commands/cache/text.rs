@@ -10,8 +10,9 @@ use sutra_embed::Embedder;
 use sutra_protocol::Reply;
 use sutra_shard::{Guard, Metric, Quantization, Space, SpaceOptions};
 
-/// The space whose vectors the shard makes itself unless told otherwise, and whose dimension VECTOR_DIMENSION may fix.
-const DEFAULT_SPACE: &[u8] = b"text";
+/// The spaces whose dimension VECTOR_DIMENSION fixes: the one for vectors that clients bring, and the one for texts as far as clients bring
+/// the vectors. What the embedder makes there has the embedder's dimension, so that a deployment for one model's vectors can use texts too.
+const DEFAULT_SPACES: [&[u8]; 2] = [b"default", b"text"];
 
 /// Scans that take longer than this many microseconds are left to background threads: handing one over and back costs some 20 of them.
 const SCAN_US_MAX: u64 = 300;
@@ -136,7 +137,9 @@ pub(super) fn space_for(
     let space = match server.shard.space(name) {
         Some(space) => space,
         None => {
-            check_default_dimension(server, name, dimension)?;
+            if maker != Maker::Server {
+                check_default_dimension(server, name, dimension)?;
+            }
             let mut options = default_options(server, dimension, embedder.unwrap_or_default());
             if maker == Maker::Itself {
                 // A value that is its own vector is there whole anyway.
@@ -163,14 +166,15 @@ pub(super) fn check_dimension(space: &Space, dimension: usize) -> Result<(), Com
     Err(CommandError::text(format!("ERR the vector has {dimension} dimensions, space '{name}' has {expected}")))
 }
 
-/// VECTOR_DIMENSION holds for the default space.
+/// VECTOR_DIMENSION holds for the vectors that clients bring into the default spaces.
 pub(super) fn check_default_dimension(server: &Server, name: &[u8], dimension: usize) -> Result<(), CommandError> {
     let expected = server.settings.vector_dimension as usize;
-    if name != DEFAULT_SPACE || expected == 0 || expected == dimension {
+    if !DEFAULT_SPACES.contains(&name) || expected == 0 || expected == dimension {
         return Ok(());
     }
+    let name = String::from_utf8_lossy(name);
     Err(CommandError::text(format!(
-        "ERR the vector has {dimension} dimensions, space 'text' takes {expected} (VECTOR_DIMENSION)"
+        "ERR the vector has {dimension} dimensions, space '{name}' takes {expected} (VECTOR_DIMENSION)"
     )))
 }
 
