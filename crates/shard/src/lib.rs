@@ -32,6 +32,8 @@ pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, Wri
 pub use check::{CheckError, CheckReport, check};
 pub use heap::{HashValue, HeapValue};
 pub use maintenance::TickReport;
+#[doc(hidden)]
+pub use meaning::Fault;
 pub use meaning::{
     Annotations, Audit, DIMENSION_MAX, Details, DryRun, FeedbackReport, Filters, Hit, Invalidated, Invalidation,
     LEASE_MS_MAX, LeaseGrant, Lookup, MeaningError, MeaningStats, Quantization, SPACE_NAME_BYTES_MAX, Search, Space,

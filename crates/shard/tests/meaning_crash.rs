@@ -65,10 +65,13 @@ struct Program {
     state: State,
     made: Vec<Made>,
     flushed: Lsn,
-    removed: BTreeMap<u64, (u8, Vec<(Vec<u8>, Item)>)>,
+    /// What invalidations removed, by their LSN, and from which database.
+    removed: BTreeMap<u64, (u8, Removed)>,
     /// Every invalidation, in order, for undoing one: its LSN and what it covers.
     wishes: Vec<(u64, Wish)>,
 }
+
+type Removed = Vec<(Vec<u8>, Item)>;
 
 #[derive(Clone, Debug)]
 struct Wish {

@@ -1,6 +1,7 @@
 //! Invalidation: publish a predicate, sweep what it covers, retire it.
 
 use super::annex::Annex;
+use super::fault::Fault;
 use super::predicate::{Conditions, Nearness, Predicate, swapped};
 use super::rows::{Owner, RowRef};
 use super::space::Space;
@@ -164,13 +165,17 @@ impl Shard {
         };
         let mut frame = Vec::new();
         Op::Predicate { lsn: 0, state: PredicateState::Active, count: 0, body: &predicate.encode() }.encode(&mut frame);
-        let all = self.begin(Scope::All, now_ms);
+        let without_locks = self.meaning.planted.is(Fault::PublishWithoutLocks);
+        let all = self.begin(if without_locks { Scope::Nothing } else { Scope::All }, now_ms);
         predicate.position = self.meaning.tick_position();
         predicate.lsn = match &self.log {
             Some(log) => log.append(&frame).map_err(|error| WriteError::Unavailable(error.to_string()))?.0,
             // Without a log, stamps are positions.
             None => predicate.position,
         };
+        if without_locks {
+            (0..100).for_each(|_| std::thread::yield_now());
+        }
         let predicate = Arc::new(predicate);
         self.enter(Arc::clone(&predicate));
         drop(all);
@@ -228,6 +233,9 @@ impl Shard {
     fn sweep_space(&self, space: &Arc<Space>, predicate: &Predicate) {
         let filter = predicate.conditions.filter(predicate.at_ms, Some(predicate.lsn));
         let remove = |candidate: &Candidate| {
+            if self.meaning.planted.is(Fault::SweepMissesRows) && candidate.row % 16 == 13 {
+                return;
+            }
             let mut side = candidate.side;
             let row = RowRef { space: space.id(), row: candidate.row };
             // The entry may have moved since the row was read: then the row says where to.
@@ -291,6 +299,9 @@ impl Shard {
 
     /// As [`Shard::is_covered`], by an invalidation of a lower LSN: to that one the entry belongs.
     pub(super) fn is_covered_before(&self, lsn: u64, db: u8, record: &Record<'_>) -> bool {
+        if self.meaning.planted.is(Fault::ReadersIgnoreActive) {
+            return false;
+        }
         let Some(annex) = record.annex().and_then(Annex::parse) else { return false };
         let active = self.meaning.active.read().unwrap_or_else(PoisonError::into_inner);
         active

@@ -1,6 +1,7 @@
 //! Leases: who computes what is missing, and whether the answer is still wanted when it comes.
 
 use super::annex::Annex;
+use super::fault::Fault;
 use super::space::Space;
 use super::{LEASE_MS_MAX, MeaningError};
 use crate::shard::Shard;
@@ -144,11 +145,12 @@ impl Txn<'_> {
         }
         let annex = Annex::parse(annex);
         let history = self.shard.meaning.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let covered = history
-            .iter()
-            .rev()
-            .take_while(|predicate| predicate.position > lease.position)
-            .any(|predicate| predicate.covers_new(db, key, annex.as_ref(), value, lease.granted_ms));
+        let covered = !self.shard.meaning.planted.is(Fault::LeasesIgnoreInvalidations)
+            && history
+                .iter()
+                .rev()
+                .take_while(|predicate| predicate.position > lease.position)
+                .any(|predicate| predicate.covers_new(db, key, annex.as_ref(), value, lease.granted_ms));
         if covered { stale(STALE_INVALIDATED) } else { Ok(()) }
     }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod annex;
 mod catalog;
+mod fault;
 mod feedback;
 mod graph;
 mod invalidate;
@@ -15,6 +16,7 @@ mod space;
 mod undo;
 mod write;
 
+pub use fault::Fault;
 pub use feedback::FeedbackReport;
 pub use invalidate::{Audit, DryRun, Invalidated, Invalidation};
 pub use lease::LeaseGrant;
@@ -76,6 +78,7 @@ pub(crate) struct Meaning {
     graph_min_rows: AtomicU64,
     /// Held by whoever changes graphs.
     graphs: Mutex<()>,
+    planted: fault::Planted,
     counts: Counts,
 }
 

@@ -2,6 +2,7 @@
 
 use super::MeaningError;
 use super::annex::{Annex, NewAnnex, VectorForm, compress, expand, restamp};
+use super::fault::Fault;
 use super::rows::{Owner, RowRef, side};
 use super::space::{Quantization, Space, UNPLACED};
 use crate::api::{Put, WriteError};
@@ -241,6 +242,9 @@ impl Txn<'_> {
     pub(crate) fn drop_row(&mut self, stripe: u8, location: Location, successor: Option<&ReservedRow>) {
         let Some(row) = self.stripe_mut(stripe).rows.remove(&location.to_bits()) else { return };
         if successor.is_some_and(|next| next.in_place && next.space.id() == row.space && next.row == row.row) {
+            return;
+        }
+        if successor.is_none() && self.shard.meaning.planted.is(Fault::RowLeftBehind) {
             return;
         }
         self.shard.free_row(row);

@@ -289,14 +289,16 @@ impl Run {
         }
         if let Some(lease) = &lease {
             match (self.model.judge(lease, &key, &note), wrote.is_ok()) {
-                (Judged::Fresh, true) | (Judged::Either, _) => {}
-                (Judged::Stale, false) => return,
+                (Judged::Fresh, true) | (Judged::Stale, false) | (Judged::Either, _) => {}
                 (judged, _) => panic!("the model says {judged:?}: {what}"),
+            }
+            // A lease ends with its write, also with one that is refused; but not with a write of another key.
+            if lease.any_key || lease.key == key {
+                self.model.leases.retain(|other| other.token != lease.token);
             }
             if wrote.is_err() {
                 return;
             }
-            self.model.leases.retain(|other| other.token != lease.token);
         }
         assert!(wrote.is_ok(), "{what}");
         self.model.set(key, Held::Bytes(value), expires_at_ms, Some(note));
