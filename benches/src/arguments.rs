@@ -107,12 +107,12 @@ impl Arguments {
             let value = words.next().ok_or_else(|| format!("{option} needs a value, or is unknown"))?;
             let bad = || format!("{option} {value}: not a number that fits");
             match option.as_str() {
-                "--server" => arguments.server = Some(value.into()),
+                "--server" => arguments.server = Some(program(&value)?),
                 "--rounds" => arguments.rounds = value.parse().ok().filter(|count| *count > 0).ok_or_else(bad)?,
                 "--phase" => arguments.phase = seconds(&value).ok_or_else(bad)?,
                 "--seconds" => arguments.storm = seconds(&value).ok_or_else(bad)?,
                 "--rows" => arguments.rows = Some(value),
-                "--other" => arguments.other = Some(value.into()),
+                "--other" => arguments.other = Some(program(&value)?),
                 "--dim" => arguments.dim = Some(value.parse().ok().filter(|dim| *dim > 0).ok_or_else(bad)?),
                 "--data" => arguments.data = Some(value.into()),
                 "--python" => arguments.python = value.into(),
@@ -171,6 +171,11 @@ impl Arguments {
     pub(crate) fn start_ours(&self, max_memory_bytes: u64) -> io::Result<Server> {
         Server::start(Setup::new(self.ours()).max_memory(max_memory_bytes))
     }
+}
+
+/// The whole path of a program: servers run in directories of their own.
+fn program(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{path}: {error}"))
 }
 
 fn seconds(text: &str) -> Option<Duration> {

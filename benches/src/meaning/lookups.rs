@@ -49,7 +49,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let truth = brute::near(&set.base, 0..rows, &set.queries[..CHECKED.min(set.queries.len())], f64::from(MIN))?;
     let (answers, in_process) = in_process(&set, &truth, rounds)?;
     let server = plan.server(rows, dim)?;
-    wire::load(&mut server.client()?, &set, 0..rows, 64)?;
+    wire::load(&mut server.client()?, &set, 0..rows, wire::PIPELINE)?;
     let one = one_connection(&server, &set, &answers, rounds, Shape::Value)?;
     let scored = one_connection(&server, &set, &answers, 1, Shape::Score)?;
     let many = many_connections(&server, &set, &answers, rounds)?;

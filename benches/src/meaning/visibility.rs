@@ -34,7 +34,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     // The last rows are the entries that are removed.
     let set = generated(scratch.path(), rows + trials, dim, 0)?;
     let server = plan.server(rows + trials, dim)?;
-    wire::load(&mut server.client()?, &set, 0..rows, 64)?;
+    wire::load(&mut server.client()?, &set, 0..rows, wire::PIPELINE)?;
     let seen = measure(&server, &set, rows, trials)?;
     let mut table = Table::new(
         format!("Invalidations among {rows} × {dim}, {trials} trials, {READERS} readers"),

@@ -10,6 +10,9 @@ use sutra_protocol::Frame;
 /// The space of every measurement over the wire.
 pub(super) const SPACE: &[u8] = b"bench";
 
+/// Commands that are sent before their replies are read.
+pub(super) const PIPELINE: usize = 64;
+
 /// A reply that has to be OK.
 pub(super) fn expect_ok(reply: Frame) -> io::Result<()> {
     if reply == Frame::Simple("OK".into()) { Ok(()) } else { Err(io::Error::other(format!("{reply:.80?}"))) }
@@ -40,4 +43,18 @@ pub(super) fn load(client: &mut Client, set: &Set, rows: Range<usize>, pipeline:
         }
         Ok(())
     })
+}
+
+/// Sets the same keys and values by SET.
+pub(super) fn load_plain(client: &mut Client, rows: Range<usize>) -> io::Result<()> {
+    for start in rows.clone().step_by(PIPELINE) {
+        let batch = start..(start + PIPELINE).min(rows.end);
+        for row in batch.clone() {
+            let name = key(row as u64);
+            client.queue(&[b"SET", &name, &name]);
+        }
+        client.flush()?;
+        batch.into_iter().try_for_each(|_| client.accepted())?;
+    }
+    Ok(())
 }
