@@ -1,4 +1,13 @@
 //! Cost per operation: throughput, server CPU and latency, ours in turns with redis, or with another binary of ours.
+//!
+//! `--other` says what a change costs: both binaries in the same run, round by round, so that what disturbs the machine disturbs both. The
+//! column `× other CPU` is the answer.
+//!
+//! ```text
+//! git worktree add ../before COMMIT
+//! (cd ../before && cargo build --release -p sutra-cache --target-dir target)
+//! cargo run --release -p sutra-bench -- load --other ../before/target/release/sutra-cache --no-half-load --rounds 9
+//! ```
 
 use crate::arguments::Arguments;
 use crate::drive::{Job, KEYS, Load, Outcome, Pace, Verb, load_value};
