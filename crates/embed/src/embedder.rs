@@ -18,6 +18,11 @@ pub trait Embedder: Send + Sync {
     /// may make it. All others are called from a thread that may wait, for example through a [`crate::Batcher`].
     fn is_immediate(&self) -> bool;
 
+    /// What an embedder behind an address has done so far; `None` for all others.
+    fn http_stats(&self) -> Option<crate::HttpStats> {
+        None
+    }
+
     /// Replaces what is in `out` with one unit vector for each text, in their order.
     ///
     /// # Errors

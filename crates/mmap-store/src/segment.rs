@@ -233,6 +233,12 @@ impl Segment {
         })
     }
 
+    /// Bytes of records that no sync has made durable. (Changed expiry words are not counted: eight bytes each.)
+    pub(crate) fn unsynced_bytes(&self) -> u32 {
+        let life = self.life();
+        self.memory.committed().saturating_sub(life.synced_bytes)
+    }
+
     /// The range is durable now, unless the segment was begun anew meanwhile.
     pub(crate) fn synced(&self, range: &Unsynced) {
         let mut life = self.life();

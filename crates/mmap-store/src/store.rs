@@ -294,6 +294,13 @@ impl Store {
         result.inspect_err(|error| drop(self.failed.set(error.clone())))
     }
 
+    /// Bytes of records that no sync has made durable: memory that the system cannot take back before it has written them. Looks at every
+    /// segment.
+    #[must_use]
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.registry.all().iter().map(|segment| u64::from(segment.unsynced_bytes())).sum()
+    }
+
     /// The first sync that failed, if one did.
     #[must_use]
     pub fn failed(&self) -> Option<&IoError> {

@@ -374,6 +374,19 @@ fn segments_of_another_length_are_read_and_go_when_they_are_freed() {
 }
 
 #[test]
+fn what_waits_for_a_sync_is_counted_in_bytes() {
+    on_every_space(|space, it| {
+        let store = open(it, options());
+        store.sync().unwrap();
+        let before = store.unsynced_bytes();
+        append(&store, b"key", &[1; 20_000]);
+        assert!((20_000..21_000).contains(&(store.unsynced_bytes() - before)), "{space}: {}", store.unsynced_bytes());
+        store.sync().unwrap();
+        assert_eq!(store.unsynced_bytes(), 0, "{space}");
+    });
+}
+
+#[test]
 fn a_failed_sync_is_final() {
     let disk = SimSegments::with_faults(SegmentFaults { fail_sync: Some(2), ..SegmentFaults::default() });
     let store = open(Box::new(disk), options());

@@ -18,6 +18,7 @@ mod meta;
 mod ops;
 mod options;
 mod passes;
+mod progress;
 mod recovery;
 mod shard;
 #[doc(hidden)]
@@ -40,6 +41,7 @@ pub use meaning::{
     SpaceCounters, SpaceOptions, TopEntry, VectorOf,
 };
 pub use options::{Limits, Options};
+pub use progress::Progress;
 pub use recovery::{OpenError, Recovery};
 pub use shard::Shard;
 pub use stats::{MemoryReport, PersistenceReport, ShardStats};

@@ -1,6 +1,8 @@
 //! What an embedding program chooses.
 
+use crate::progress::Progress;
 use std::path::PathBuf;
+use std::sync::Arc;
 use sutra_eviction::Policy;
 
 /// Limits that may change while the shard runs.
@@ -40,6 +42,8 @@ pub struct Options {
     /// Names the present start of the machine, if it is known: a directory that was last used in the same one has lost nothing to a power
     /// failure. [`crate::Shard::open`] asks the system when it is `None`.
     pub boot_id: Option<String>,
+    /// Shows how far [`crate::Shard::open`] has come.
+    pub progress: Arc<Progress>,
 }
 
 impl Options {
@@ -55,6 +59,7 @@ impl Options {
             log_file_bytes: 16 << 20,
             seed: 0,
             boot_id: None,
+            progress: Arc::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::meaning::Recovered;
 use crate::meta::Meta;
 use crate::ops::{Op, Ops};
 use crate::options::{Limits, Options};
+use crate::progress::{Progress, Stage};
 use crate::shard::{Replayed, Shard};
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::Database;
@@ -107,6 +108,7 @@ struct Replayer<'s> {
     swept_again: bool,
     /// Expiry words to be set at the end, for records that are still where they were.
     expiries: HashMap<Location, (KeyHash, Option<u64>)>,
+    progress: &'s Progress,
 }
 
 impl Replay for Replayer<'_> {
@@ -123,11 +125,13 @@ impl Replay for Replayer<'_> {
             return Verdict::Cut;
         }
         self.report.frames += 1;
+        self.progress.note(self.shard.entries(), self.report.frames);
         for op in Ops::new(body) {
             let Ok(op) = op else {
                 self.report.damage.push(format!("log frame {}: its content is not understood", lsn.0));
                 break;
             };
+            self.shard.note_forgotten(&op);
             let stripe_lsn = &self.stripe_lsn;
             let wants = |stripe: u8| lsn > stripe_lsn[stripe as usize];
             if let Some(predicate) = self.meaning.note(lsn, &op) {
@@ -339,9 +343,12 @@ impl Shard {
             meaning: Recovered::default(),
             swept_again: false,
             expiries: HashMap::new(),
+            progress: &options.progress,
         };
+        options.progress.begin(Stage::Checkpoint);
         let start = if options.log { replayer.load_checkpoint(&*storage)? } else { Lsn(0) };
         let mut log = None;
+        options.progress.begin(Stage::Log);
         if options.log {
             let log_options =
                 LogOptions { file_bytes: options.log_file_bytes, seed: meta.seed, ..LogOptions::default() };
@@ -361,6 +368,7 @@ impl Shard {
             replayer.report.last_lsn = opened.last().0;
             log = Some(opened);
         }
+        options.progress.begin(Stage::Records);
         replayer.set_expiries();
         let (missing, same_boot, swept_again) = (replayer.missing, replayer.same_boot, replayer.swept_again);
         let meaning = std::mem::take(&mut replayer.meaning);
@@ -436,6 +444,7 @@ impl Replayer<'_> {
             Chunk::Slots { stripe, db, words } => {
                 seen += 1;
                 self.load_slots(stripe, db, &words);
+                self.progress.note(self.shard.entries(), 0);
             }
             Chunk::Ops { body } => {
                 seen += 1;

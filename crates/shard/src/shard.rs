@@ -227,6 +227,13 @@ impl Shard {
         Ok(through)
     }
 
+    /// Bytes in mapped segments that wait for a sync: memory that the system cannot take back before it has written them. 0 without mapped
+    /// segments.
+    #[must_use]
+    pub fn unsynced_bytes(&self) -> u64 {
+        if self.mapped { self.store.unsynced_bytes() } else { 0 }
+    }
+
     /// Segments that wait for a sync before they may be used again.
     pub(crate) fn freed_segments(&self) -> Vec<u16> {
         let freed = |segment: &SegmentState| segment.phase == SegmentPhase::Freed;

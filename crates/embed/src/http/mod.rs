@@ -233,6 +233,10 @@ impl Embedder for HttpEmbedder {
         self.dimension.get().copied()
     }
 
+    fn http_stats(&self) -> Option<HttpStats> {
+        Some(self.stats())
+    }
+
     fn is_immediate(&self) -> bool {
         false
     }
