@@ -46,6 +46,7 @@ class Server:
         environment = {
             "STORAGE_PATH": str(self.directory),
             "STORAGE_PORT": "0",
+            "HTTP_PORT": "off",
             "NO_COLOR": "1",
             **self.settings,
         }

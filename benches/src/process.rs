@@ -200,6 +200,7 @@ fn spawn(setup: &Setup, address: SocketAddr, directory: &Path) -> io::Result<Chi
             command
                 .env("STORAGE_HOST", "127.0.0.1")
                 .env("STORAGE_PORT", port)
+                .env("HTTP_PORT", "off")
                 .env("STORAGE_PATH", directory.join("data"))
                 .env("WAL_SYNC_INTERVAL_MS", "1000")
                 .env("EVICTION_POLICY", setup.policy)

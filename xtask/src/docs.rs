@@ -1,11 +1,12 @@
 //! The pages that come from the code: `docs/commands.md` from the command table, `docs/configuration.md` and `docs/sutra-cache.toml`
-//! from the table of settings.
+//! from the table of settings, `docs/metrics.md` from the table of metrics.
 
 use std::fmt::Write;
 use std::path::Path;
 use sutra_cache::command::{Flags, Keys, Spec};
 use sutra_cache::commands::TABLE;
 use sutra_cache::config::{reference_markdown, sample_toml};
+use sutra_cache::http::metrics_markdown;
 
 /// The reference of the commands.
 pub(crate) const COMMANDS_PAGE: &str = "docs/commands.md";
@@ -54,11 +55,12 @@ pub(crate) fn title(name: &str) -> String {
     name.replace('|', " ").to_uppercase()
 }
 
-fn pages() -> [(&'static str, String); 3] {
+fn pages() -> [(&'static str, String); 4] {
     [
         (COMMANDS_PAGE, commands(TABLE)),
         ("docs/configuration.md", reference_markdown()),
         ("docs/sutra-cache.toml", sample_toml()),
+        ("docs/metrics.md", metrics_markdown()),
     ]
 }
 

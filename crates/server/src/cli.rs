@@ -1,19 +1,20 @@
-//! The command line: `serve`, `check`, `demo`, `--help`, `--version`.
+//! The command line: `serve`, `check`, `demo`, `health`, `--help`, `--version`.
 
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::http::{Front, Listener, probe};
 use crate::logging;
 use crate::meaning::embedding::Embedding;
 use crate::net::serve;
-use crate::server::{RecoveryReport, Server, Stop};
+use crate::server::{RecoveryReport, Server};
 use crate::settings::Settings;
+use crate::signals::Signals;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use sutra_shard::{Options, Recovery, Shard};
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::{Arc, PoisonError};
+use sutra_shard::{Options, Progress, Recovery, Shard};
 
 /// Runs the program with these arguments (without its name).
 ///
@@ -31,6 +32,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             Ok(())
         }
         "demo" => crate::demo::run(&arguments[1..]),
+        "health" => health(&arguments[1..]),
         "check" => return check(&arguments[1..]),
         "serve" => serve_until_stopped(arguments.get(1..).unwrap_or_default()),
         flag if flag.starts_with("--") => serve_until_stopped(arguments),
@@ -62,50 +64,62 @@ fn check(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    // A variable that is not text cannot be one of ours.
-    let environment: Vec<(String, String)> = std::env::vars_os()
+fn health(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    println!("{}", probe::run(arguments, &environment())?);
+    Ok(())
+}
+
+/// A variable that is not text cannot be one of ours.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let Loaded { settings, unknown_variables } = config::load(arguments, &environment, Path::new("."))?;
+        .collect()
+}
+
+fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let Loaded { settings, unknown_variables } = config::load(arguments, &environment(), Path::new("."))?;
     logging::start(&settings.log_filter.read().unwrap_or_else(PoisonError::into_inner), settings.log_json);
-    for name in unknown_variables {
+    if !unknown_variables.is_empty() {
         tracing::warn!(
-            variable = name,
-            "this environment variable has no meaning here: one of another Sutra role, or misspelt"
+            variables = unknown_variables.join(" "),
+            "these environment variables have no meaning here: they are of another Sutra role, or misspelt"
         );
     }
+    // From the first moment on, since the first process of a container ignores every signal that it does not handle.
+    let signals = Signals::watch()?;
+    let progress = Arc::new(Progress::default());
+    let front = Front::new(&settings, Arc::clone(&progress));
+    let listener = Listener::start(&front, &settings)?;
+    if let Some(listener) = &listener {
+        tracing::info!(http = ?listener.addresses(), "HTTP is answered");
+    }
     let clock = Clock::system();
-    let (shard, recovery) = open_shard(&settings, &clock)?;
+    let (shard, recovery) = open_shard(&settings, &clock, progress)?;
     settings.apply(&shard);
     let embedding = Embedding::from_settings(&settings.meaning)?;
     let handle = serve(Server::new(settings, shard, clock).with_recovery(recovery).with_embedding(embedding))?;
+    signals.stop_instead(Arc::clone(handle.server()));
+    front.serve(Arc::clone(handle.server()), handle.addresses());
     tracing::info!(addresses = ?handle.addresses(), "serving");
-    let server = std::sync::Arc::clone(handle.server());
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async move {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut stop = server.stop_requests();
-        tokio::select! {
-            _ = terminate.recv() => server.request_stop(Stop::Save),
-            _ = interrupt.recv() => server.request_stop(Stop::Save),
-            _ = stop.wait_for(|stop| *stop != Stop::No) => {}
-        }
-        std::io::Result::Ok(())
-    })?;
     handle.wait();
+    drop(listener);
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Opens the data directory and says what recovery found.
-fn open_shard(settings: &Settings, clock: &Clock) -> Result<(Shard, RecoveryReport), Box<dyn std::error::Error>> {
+fn open_shard(
+    settings: &Settings,
+    clock: &Clock,
+    progress: Arc<Progress>,
+) -> Result<(Shard, RecoveryReport), Box<dyn std::error::Error>> {
     let mut options = Options::new(&settings.directory);
     options.limits = settings.limits();
     options.mapped = settings.mapped;
     options.log = settings.log.load(Ordering::Relaxed);
     // The operating system's randomness, which the standard library asks for its own hash maps.
     options.seed = RandomState::new().hash_one(std::process::id());
+    options.progress = progress;
     let began_ns = clock.stamp_ns();
     let (shard, recovery) = Shard::open(&options, clock.now_ms())
         .map_err(|error| format!("STORAGE_PATH (dir) {}: {error}", settings.directory.display()))?;

@@ -30,6 +30,13 @@ pub fn resident_parts() -> (u64, u64) {
     (field("RssAnon:"), field("RssFile:") + field("RssShmem:"))
 }
 
+/// Open file descriptors; 0 if the system does not tell.
+#[must_use]
+pub fn open_descriptors() -> u64 {
+    // The listing itself holds one.
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64)
+}
+
 /// Processor time used so far by all threads.
 #[must_use]
 pub fn cpu_times() -> CpuTimes {
@@ -70,6 +77,8 @@ mod tests {
         let (anonymous, files) = resident_parts();
         assert!(anonymous > 0 && files > 0 && anonymous + files < resident * 4);
         assert!(machine_bytes() > resident);
+        // Other tests open and close files meanwhile; standard input, output and error are there in any case.
+        assert!(open_descriptors() >= 3);
         assert!(system_name().starts_with("Linux "));
     }
 

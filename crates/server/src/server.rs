@@ -5,13 +5,14 @@ use crate::background::Background;
 use crate::clients::{Client, Clients, Signal};
 use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
+use crate::http::SpaceLedger;
 use crate::latency::LatencyMonitor;
 use crate::meaning::embedding::Embedding;
 use crate::net::commit::GroupCommit;
 use crate::pause::Pause;
 use crate::settings::Settings;
 use crate::slowlog::SlowLog;
-use crate::statistics::Worker;
+use crate::statistics::{InvalidationCounts, Worker};
 use crate::table::table;
 use crate::trends::Trends;
 use std::collections::BTreeMap;
@@ -49,6 +50,10 @@ pub struct Server {
     pub latency: LatencyMonitor,
     /// Rates and peaks.
     pub trends: Trends,
+    /// Invalidations by their kind.
+    pub invalidations: InvalidationCounts,
+    /// What spaces that are gone had counted.
+    pub(crate) spaces_gone: SpaceLedger,
     /// What has been done, to be asked about.
     pub analytics: Analytics,
     /// What the start found on disk; `None`: it looked at none.
@@ -126,6 +131,8 @@ impl Server {
             clients_evicted: AtomicU64::new(0),
             latency: LatencyMonitor::default(),
             trends: Trends::default(),
+            invalidations: InvalidationCounts::default(),
+            spaces_gone: SpaceLedger::default(),
             analytics,
             recovery: None,
             resident_at_start_bytes: crate::process::resident_bytes(),
@@ -366,6 +373,18 @@ impl Gate {
         kept.clear();
         kept.push_str(cause.unwrap_or_default());
         self.set(READ_ONLY, cause.is_some());
+    }
+
+    /// Whether any writes are refused.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether commands that may need memory are refused.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) & OUT_OF_MEMORY != 0
     }
 
     /// Why a command with these flags may not run now.

@@ -1,5 +1,6 @@
 //! What the operator has chosen, as one struct of atomics: read on the hot path, changed at run time by CONFIG SET.
 
+use crate::http::settings::HttpSettings;
 use crate::meaning::settings::MeaningSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// `port`: 0 asks the system for a free one.
     pub port: u16,
+    /// The HTTP port.
+    pub http: HttpSettings,
     /// `io-threads`: threads that serve connections, each with its own listener; 0: one per core.
     pub io_threads: usize,
     /// `background-threads`: threads for what takes long; 0: one per core.
@@ -115,6 +118,7 @@ impl Default for Settings {
         Settings {
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             port: 50051,
+            http: HttpSettings::default(),
             io_threads: 0,
             background_threads: 0,
             tcp_backlog: 511,

@@ -69,6 +69,12 @@ impl SlowLog {
         self.lock().calls.len()
     }
 
+    /// How many slow calls there were since the start, forgotten ones included.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.lock().next_id
+    }
+
     /// Whether none is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@
 
 use crate::slowlog::ErrorCounts;
 use std::sync::atomic::{AtomicU64, Ordering};
+use sutra_shard::Invalidation;
 
 /// Buckets of a latency histogram: bucket `i` counts calls that took less than 2^i microseconds (and not less than 2^(i-1)).
 pub const LATENCY_BUCKETS: usize = 32;
@@ -113,6 +114,87 @@ impl NativeCounters {
     }
 }
 
+/// An invalidation by its narrowest condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidationKind {
+    /// By meaning: a vector and a least similarity.
+    Meaning,
+    /// By tags.
+    Tag,
+    /// By the version of a source.
+    Source,
+    /// By a pattern of keys.
+    Pattern,
+    /// By age.
+    Age,
+    /// A whole space.
+    Generation,
+    /// A database, or all.
+    Clear,
+}
+
+impl InvalidationKind {
+    /// All, in the order of their counts.
+    pub const ALL: [InvalidationKind; 7] = [
+        InvalidationKind::Meaning,
+        InvalidationKind::Tag,
+        InvalidationKind::Source,
+        InvalidationKind::Pattern,
+        InvalidationKind::Age,
+        InvalidationKind::Generation,
+        InvalidationKind::Clear,
+    ];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            InvalidationKind::Meaning => "meaning",
+            InvalidationKind::Tag => "tag",
+            InvalidationKind::Source => "source",
+            InvalidationKind::Pattern => "pattern",
+            InvalidationKind::Age => "age",
+            InvalidationKind::Generation => "generation",
+            InvalidationKind::Clear => "clear",
+        }
+    }
+
+    /// The kind of an invalidation with these conditions.
+    #[must_use]
+    pub fn of(invalidation: &Invalidation<'_>) -> InvalidationKind {
+        if invalidation.meaning.is_some() {
+            InvalidationKind::Meaning
+        } else if invalidation.dep.is_some() {
+            InvalidationKind::Source
+        } else if !invalidation.tags.is_empty() {
+            InvalidationKind::Tag
+        } else if invalidation.glob.is_some() {
+            InvalidationKind::Pattern
+        } else if invalidation.older_ms.is_some() {
+            InvalidationKind::Age
+        } else {
+            InvalidationKind::Generation
+        }
+    }
+}
+
+/// How many invalidations there were of each kind. They are rare: any thread may count.
+#[derive(Debug, Default)]
+pub struct InvalidationCounts([AtomicU64; InvalidationKind::ALL.len()]);
+
+impl InvalidationCounts {
+    /// Counts one.
+    pub fn count(&self, kind: InvalidationKind) {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were of this kind.
+    #[must_use]
+    pub fn value(&self, kind: InvalidationKind) -> u64 {
+        self.0[kind as usize].load(Ordering::Relaxed)
+    }
+}
+
 impl Worker {
     /// A block for a table of so many commands.
     #[must_use]
@@ -166,6 +248,21 @@ mod tests {
         assert_eq!(counters.latency[2].value(), 16);
         assert_eq!(counters.latency[0].value(), 1);
         assert_eq!(counters.latency[LATENCY_BUCKETS - 1].value(), 1);
+    }
+
+    #[test]
+    fn an_invalidation_counts_by_its_narrowest_condition() {
+        let counts = InvalidationCounts::default();
+        for (index, kind) in InvalidationKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+        }
+        let all = Invalidation { older_ms: Some(1), glob: Some(b"*"), tags: &[b"t"], ..Invalidation::default() };
+        counts.count(InvalidationKind::of(&all));
+        counts.count(InvalidationKind::of(&Invalidation { tags: &[], ..all }));
+        counts.count(InvalidationKind::of(&Invalidation { dep: Some((b"s", 1)), ..all }));
+        counts.count(InvalidationKind::of(&Invalidation::default()));
+        let values = InvalidationKind::ALL.map(|kind| counts.value(kind));
+        assert_eq!(values, [0, 1, 1, 1, 0, 1, 0]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::settings::DATABASES;
+use crate::statistics::InvalidationKind;
 use sutra_protocol::Reply;
 
 /// FLUSHDB.
@@ -37,6 +38,7 @@ pub static FLUSHALL: Spec = Spec {
 fn flushdb<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     read_mode(&mut args)?;
     cx.txn.flush_database(cx.session.db)?;
+    cx.server.invalidations.count(InvalidationKind::Clear);
     Ok(Reply::Ok)
 }
 
@@ -45,6 +47,7 @@ fn flushall<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply
     for db in 0..DATABASES {
         cx.txn.flush_database(db)?;
     }
+    cx.server.invalidations.count(InvalidationKind::Clear);
     Ok(Reply::Ok)
 }
 

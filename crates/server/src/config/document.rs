@@ -126,6 +126,7 @@ Sutra Cache, a cache shard for AI applications that speaks Redis's protocol.
 Usage:
   sutra-cache [serve] [--config FILE] [--name value]...   serve until SIGTERM, SIGINT or SHUTDOWN
   sutra-cache check DIR                                   verify a data directory; exit code 1 if it is damaged
+  sutra-cache health [--ready] [--url URL]                ask the server of these settings how it is; exit code 1 if ill
   sutra-cache demo [--url URL] [--stay]                   show what it can do, on real questions
   sutra-cache --help
   sutra-cache --version

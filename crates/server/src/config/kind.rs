@@ -35,6 +35,12 @@ pub enum Kind {
     Policy,
     /// Addresses to listen on.
     Addresses,
+    /// The same, or none.
+    OptionalAddresses,
+    /// A TCP port, or `off`.
+    PortOrOff,
+    /// Names of machines, or `*`; may be none.
+    HostNames,
     /// Milliseconds between syncs: `0`, a number, `never`, or `off` for no log.
     SyncInterval,
     /// Limits on waiting replies: class, hard limit, soft limit, seconds; several in a row.
@@ -96,6 +102,15 @@ impl Kind {
                 let addresses = parse_addresses(text).ok_or("argument must be one or more IP addresses")?;
                 Ok(addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
             }
+            Kind::OptionalAddresses if text.trim().is_empty() => Ok(String::new()),
+            Kind::OptionalAddresses => Kind::Addresses.canonical(text),
+            Kind::PortOrOff => match text.to_ascii_lowercase().as_str() {
+                "off" | "no" => Ok("off".to_owned()),
+                number => Kind::Integer { min: 0, max: 65_535 }
+                    .canonical(number)
+                    .map_err(|_| "argument must be 'off' or a port from 0 to 65535".into()),
+            },
+            Kind::HostNames => host_names(text),
             Kind::SyncInterval => match text.to_ascii_lowercase().as_str() {
                 "off" => Ok("off".to_owned()),
                 "never" => Ok("never".to_owned()),
@@ -143,6 +158,11 @@ impl Kind {
             Kind::Addresses => {
                 "one or more IP addresses, `localhost`, or `*` for all addresses of the machine".to_owned()
             }
+            Kind::OptionalAddresses => format!("nothing, or {}", Kind::Addresses.accepted()),
+            Kind::PortOrOff => "a whole number from 0 to 65535, or off".to_owned(),
+            Kind::HostNames => {
+                "names of machines such as cache.example.com, separated by spaces, or `*` for any".to_owned()
+            }
             Kind::SyncInterval => format!(
                 "a number of milliseconds from 0 (before every reply) to {SYNC_INTERVAL_MS_MAX}, never, or off (no log)"
             ),
@@ -160,7 +180,12 @@ impl Kind {
     pub fn in_file(self, value: &str) -> String {
         match self {
             Kind::YesNo => if matches!(value, "yes" | "true") { "true" } else { "false" }.to_owned(),
-            Kind::Integer { .. } | Kind::Bytes { .. } | Kind::BytesOrPercent | Kind::Memory | Kind::SyncInterval
+            Kind::Integer { .. }
+            | Kind::Bytes { .. }
+            | Kind::BytesOrPercent
+            | Kind::Memory
+            | Kind::SyncInterval
+            | Kind::PortOrOff
                 if value.parse::<i64>().is_ok() =>
             {
                 value.to_owned()
@@ -173,6 +198,9 @@ impl Kind {
             | Kind::OneOf(_)
             | Kind::Policy
             | Kind::Addresses
+            | Kind::OptionalAddresses
+            | Kind::PortOrOff
+            | Kind::HostNames
             | Kind::OutputLimits
             | Kind::LogFilter
             | Kind::Text
@@ -253,6 +281,19 @@ pub fn parse_addresses(text: &str) -> Option<Vec<IpAddr>> {
         }
     }
     (!addresses.is_empty()).then_some(addresses)
+}
+
+/// Names of machines in lower case, separated by single spaces.
+fn host_names(text: &str) -> Result<String, Refusal> {
+    let names: Vec<String> =
+        text.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect();
+    let is_name = |name: &String| {
+        name == "*" || name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    match names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(format!("'{name}' is no name of a machine (no port, no scheme)").into()),
+        None => Ok(names.join(" ")),
+    }
 }
 
 /// The limits on waiting replies of one class of clients.
@@ -340,6 +381,10 @@ mod tests {
             (Kind::Policy, "COST", "cost"),
             (Kind::Addresses, "* -::*", "0.0.0.0 ::"),
             (Kind::Addresses, "localhost,::1", "127.0.0.1 ::1"),
+            (Kind::PortOrOff, "OFF", "off"),
+            (Kind::PortOrOff, "8888", "8888"),
+            (Kind::OptionalAddresses, "", ""),
+            (Kind::HostNames, "Cache.example.com,  *", "cache.example.com *"),
             (Kind::SyncInterval, "OFF", "off"),
             (Kind::SyncInterval, "5000", "5000"),
             (Kind::OutputLimits, "replica 1mb 0 5 normal 0 0 0", "slave 1048576 0 5 normal 0 0 0"),
@@ -365,6 +410,10 @@ mod tests {
             (Kind::Addresses, ""),
             (Kind::SyncInterval, "-1"),
             (Kind::SyncInterval, "sometimes"),
+            (Kind::PortOrOff, "65536"),
+            (Kind::PortOrOff, "-1"),
+            (Kind::OptionalAddresses, "somewhere"),
+            (Kind::HostNames, "cache.example.com:80"),
             (Kind::OutputLimits, "normal 0 0"),
             (Kind::LogFilter, "a=b=c"),
         ] {

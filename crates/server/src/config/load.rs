@@ -125,13 +125,15 @@ pub fn load(arguments: &[String], environment: &[(String, String)], directory: &
 
 /// Whoever can reach the port can do everything: not without a word from the operator.
 fn check_exposure(settings: &Settings) -> Result<(), ConfigError> {
-    let exposed = settings.bind.iter().find(|address| !address.is_loopback());
-    match exposed {
-        Some(address)
+    let http = if settings.http.port.is_some() { settings.http.hosts.as_slice() } else { &[] };
+    let listeners = settings.bind.iter().map(|address| ("STORAGE_HOST (bind)", address));
+    let listeners = listeners.chain(http.iter().map(|address| ("HTTP_HOST (http-host)", address)));
+    match listeners.into_iter().find(|(_, address)| !address.is_loopback()) {
+        Some((name, address))
             if !settings.has_password() && settings.protected_mode.load(std::sync::atomic::Ordering::Relaxed) =>
         {
             Err(ConfigError::Unsafe(format!(
-                "STORAGE_HOST (bind) is {address}, which other machines reach, but no password is set: set REDIS_AUTH, SUTRA_PASSWORD or \
+                "{name} is {address}, which other machines reach, but no password is set: set REDIS_AUTH, SUTRA_PASSWORD or \
                  SUTRA_PASSWORD_FILE, or PROTECTED_MODE=false if only friends can reach this address"
             )))
         }

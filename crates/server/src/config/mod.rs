@@ -2,7 +2,8 @@
 //!
 //! | module | noun |
 //! | --- | --- |
-//! | `setting`, `table`, `meaning` | a setting; all of them; those about meaning |
+//! | `setting`, `table` | a setting; all of them |
+//! | `http`, `meaning` | those about HTTP; about meaning |
 //! | `kind` | what values may be |
 //! | `load` | file, environment, flags |
 //! | `rewrite` | CONFIG REWRITE |
@@ -10,6 +11,7 @@
 //! | `memory_limit` | what the container or the machine leaves |
 
 mod document;
+mod http;
 pub mod kind;
 mod load;
 mod meaning;

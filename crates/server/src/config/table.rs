@@ -1,9 +1,9 @@
 //! Every setting that there is.
 
 use super::kind::{Kind, parse_addresses, parse_output_limits, parse_percent};
-use super::meaning;
 use super::memory_limit::memory_limit;
 use super::setting::{Access, Setting};
+use super::{http, meaning};
 use crate::settings::Settings;
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -44,6 +44,9 @@ pub static SETTINGS: &[Setting] = &[
     start("port", Kind::Integer { min: 0, max: 65_535 }, "50051", |s| s.port.to_string(), |s, v| s.port = number(v))
         .variables(&["STORAGE_PORT"])
         .doc("The TCP port; 0 asks the system for a free one, which the log names."),
+    http::PORT,
+    http::HOST,
+    http::ALLOWED_HOSTS,
     start("tcp-backlog", SMALL, "511", |s| s.tcp_backlog.to_string(), |s, v| s.tcp_backlog = number(v))
         .doc("Connections that the system may hold for each listener before they are accepted."),
     start("io-threads", Kind::Integer { min: 0, max: 1024 }, "0", |s| s.io_threads.to_string(), |s, v| {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use sutra_embed::{
-    Batcher, BatcherOptions, Builtin, EmbedError, Embedder, HttpOptions, OnVector, SettingError, from_setting,
+    Batcher, BatcherOptions, Builtin, Circuit, EmbedError, Embedder, HttpOptions, OnVector, SettingError, from_setting,
 };
 
 /// The embedder, or none. One that makes its callers wait is asked by threads of its own, many texts at once.
@@ -91,6 +91,12 @@ impl Embedding {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.embedder().map(Embedder::name)
+    }
+
+    /// Whether an embedder behind an address is left alone for now because it failed too often.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.embedder().and_then(Embedder::http_stats).is_some_and(|stats| stats.circuit == Circuit::Open)
     }
 
     /// The vector of one text; waits for it.

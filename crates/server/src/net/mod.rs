@@ -20,4 +20,5 @@ mod input;
 mod pool;
 mod worker;
 
+pub(crate) use worker::is_loopback;
 pub use worker::{Handle, serve};

@@ -302,7 +302,8 @@ fn admit(server: &Arc<Server>, worker: &Arc<Worker>, stream: TcpStream, peer: So
     Some(Connection::new(Arc::clone(server), stream, client))
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
+/// Whether it is an address of this machine alone.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),

@@ -59,6 +59,7 @@ impl Process {
             .current_dir(directory)
             .env("STORAGE_PATH", directory)
             .env("STORAGE_PORT", "0")
+            .env("HTTP_PORT", "off")
             .env("NO_COLOR", "1")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())

@@ -11,6 +11,7 @@ use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::job::{OwnedReply, Work};
 use crate::server::Server;
 use crate::session::Session;
+use crate::statistics::InvalidationKind;
 use std::sync::Arc;
 use sutra_protocol::Reply;
 use sutra_shard::{DryRun, Invalidation, Space};
@@ -255,6 +256,7 @@ fn answer(
         return Ok(of_dry_run(shard.dry_run(&invalidation, count, work.now_ms).map_err(meaning_error)?));
     }
     let removed = shard.invalidate(&invalidation, work.now_ms).map_err(meaning_error)?.count;
+    work.server.invalidations.count(InvalidationKind::of(&invalidation));
     let space_id = space.as_ref().map_or(NO_SPACE, |space| space.id());
     request.noted(space_id, removed).note(work.server, request.watch, work.now_ms);
     Ok(integer(removed))

@@ -6,6 +6,7 @@ use super::text::{check_default_dimension, default_options, leave_job};
 use super::words::{Words, shown};
 use crate::command::{Args, CommandError, Context, Flags, Spec};
 use crate::commands::container::{container, too_many};
+use crate::statistics::InvalidationKind;
 use std::sync::atomic::Ordering;
 use sutra_protocol::Reply;
 use sutra_shard::{Guard, Metric, Quantization, SpaceOptions};
@@ -125,6 +126,7 @@ fn bump<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>
     let (db, who) = (cx.session.db, who(cx.session));
     Ok(leave_job(cx, false, move |work| {
         let lsn = work.server.shard.bump_space(&name, db, &who, work.now_ms).map_err(meaning_error)?;
+        work.server.invalidations.count(InvalidationKind::Generation);
         Ok(integer(lsn.0))
     }))
 }
