@@ -73,8 +73,7 @@ pub(crate) struct Meaning {
     pub(crate) leases_out: AtomicU64,
     questions: lease::Questions,
     undo: Mutex<undo::Undo>,
-    /// Recovery: slots that it has removed of itself.
-    forgotten: Mutex<Vec<rows::Owner>>,
+    forgotten: Mutex<recover::Forgotten>,
     graph_min_rows: AtomicU64,
     /// Held by whoever changes graphs.
     graphs: Mutex<()>,

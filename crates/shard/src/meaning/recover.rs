@@ -1,7 +1,7 @@
 //! Meaning after a restart: spaces and invalidations from the log, rows from the records.
 
 use super::annex::Annex;
-use super::predicate::Predicate;
+use super::predicate::{Predicate, swapped};
 use super::rows::{Owner, RowRef, side};
 use super::space::{Space, UNPLACED};
 use crate::hash::{KeyHash, STRIPES};
@@ -35,6 +35,10 @@ pub(crate) struct Recovered {
     /// Through this frame the records that the log names have arrived.
     synced_through: Lsn,
 }
+
+/// Slots that recovery has removed of itself, by hash and location.
+#[derive(Default)]
+pub(crate) struct Forgotten(BTreeMap<(u64, u64), Owner>);
 
 impl Recovered {
     /// Looks at a frame's first edit before the log is replayed.
@@ -239,16 +243,49 @@ impl Shard {
             let before = database.table.memory_bytes() as i64;
             database.remove(position);
             self.account_slot(-1, database.table.memory_bytes() as i64 - before);
-            self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
+            let mut forgotten = self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+            forgotten.0.insert((owner.hash.to_u64(), location), owner);
         }
     }
 
-    /// Logs what recovery has removed of itself. The places are used again, and the next recovery must not take what is there then for
-    /// what was there before.
+    /// Replay goes on after recovery has removed slots of itself: what the log says of them.
+    pub(crate) fn note_forgotten(&self, op: &Op<'_>) {
+        let mut forgotten = self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgotten.0.is_empty() {
+            return;
+        }
+        match op {
+            // The sweep had come so far.
+            Op::Remove { hash, location, .. } => {
+                forgotten.0.remove(&(hash.to_u64(), location.to_bits()));
+            }
+            Op::Flush { db } => forgotten.0.retain(|_, owner| owner.db != *db),
+            Op::Swap { a, b } => forgotten.0.values_mut().for_each(|owner| owner.db = swapped(owner.db, *a, *b)),
+            Op::Place { .. }
+            | Op::Expire { .. }
+            | Op::HeapPut { .. }
+            | Op::HeapEdit { .. }
+            | Op::HeapRemove { .. }
+            | Op::HeapExpire { .. }
+            | Op::KeyPut { .. }
+            | Op::KeyRemove { .. }
+            | Op::KeyExpire { .. }
+            | Op::Space { .. }
+            | Op::SpaceDrop { .. }
+            | Op::Predicate { .. }
+            | Op::Swept { .. }
+            | Op::Undone { .. }
+            | Op::StoreSynced { .. } => {}
+        }
+    }
+
+    /// Logs what recovery has removed of itself and the log does not say. The places are used again, and the next recovery must not take
+    /// what is there then for what was there before.
     pub(crate) fn log_forgotten(&self) {
         let forgotten = std::mem::take(&mut *self.meaning.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(log) = self.log.as_ref().filter(|_| !self.logs_keys() && !forgotten.is_empty()) else { return };
-        for some in forgotten.chunks(ENTRIES_PER_TURN) {
+        let Some(log) = self.log.as_ref().filter(|_| !self.logs_keys()) else { return };
+        let owners: Vec<Owner> = forgotten.0.into_values().collect();
+        for some in owners.chunks(ENTRIES_PER_TURN) {
             let mut frame = Vec::new();
             for Owner { db, hash, location } in some.iter().copied() {
                 let stripe = self.lock(hash.stripe);
