@@ -106,7 +106,13 @@ fn read_options(words: &mut Words<'_>, mut options: SpaceOptions) -> Result<Spac
 fn create<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut words = Words::new("CACHE.SPACE CREATE", args, cx.server);
     let name = words.space()?.to_vec();
-    let options = read_options(&mut words, default_options(cx.server, 0, ""))?;
+    let mut options = read_options(&mut words, default_options(cx.server, 0, ""))?;
+    // `builtin`, as in the configuration, is whichever built-in model this server has.
+    if let Some(own) = cx.server.embedding.name()
+        && own.split(':').next().is_some_and(|kind| kind.eq_ignore_ascii_case(&options.embedder))
+    {
+        options.embedder = own.to_owned();
+    }
     check_default_dimension(cx.server, &name, options.dimension)?;
     Ok(leave_job(cx, false, move |work| {
         work.server.shard.create_space(&name, &options).map_err(meaning_error)?;
