@@ -6,6 +6,7 @@
 //! - `n`, `dim`: how many rows, how many dimensions if generated
 //! - `m`, `efc`: links and candidates while building
 //! - `churn`: after the first report, so many per cent of the rows are replaced by themselves in random order
+//! - `graph`: `hnsw_rs` measures that crate instead, with the feature `reference`
 //! - `lock`: `all` locks the rows once a search or change, `each` for each comparison, as where writers must not wait
 //!
 //! One thread; seconds are its time on a processor, so that a busy machine disturbs less. Recall is counted against exact cosine: of the true ten, how many are among the first ten that a search
@@ -14,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Instant;
-use sutra_hnsw_index::graph::{ByCodes, ByRows, Distances, Graph, Hnsw, Options, Wanted};
+use sutra_hnsw_index::graph::{ByCodes, ByRows, Graph, Hnsw, Options, Wanted};
 use sutra_hnsw_index::{Candidate, Encoded, Filter, Metric, Query, Rows, Side};
 
 const EFS: [usize; 10] = [20, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -59,68 +60,92 @@ fn main() {
     let truth: Vec<Vec<u32>> = queries.iter().map(exact).collect();
     println!("{n} x {dim}; exact scan {:.0} queries/s", queries.len() as f64 / start.seconds());
 
-    let mut graph = Hnsw::new(Options {
+    let options = Options {
         neighbours: number("m", Options::default().neighbours),
         ef_construction: number("efc", Options::default().ef_construction),
         ..Options::default()
-    });
-    let distances = || ByCodes::new(rows.read_all(), Metric::Cosine);
-    let start = Clock::start();
-    for row in 0..n as u32 {
-        graph.insert(&distances(), row);
-    }
-    let spent = start.seconds();
-    let bytes_a_row = memory(&graph, &distances()) as f64 / n as f64;
-    println!("built: {:.0} inserts/s, {bytes_a_row:.0} bytes a row, {:?}", n as f64 / spent, graph.shape());
-    let lock = arguments.get("lock").map_or("all", String::as_str).to_owned();
-    report(&graph, &rows, &queries, &truth, &lock);
-
-    let mut state = 1_u64;
-    let changes = number("churn", 0) * n / 100;
-    let (mut removing, mut inserting) = (0.0, 0.0);
-    for _ in 0..changes.div_ceil(BATCH) {
-        let rows: Vec<u32> = (0..BATCH)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                ((state >> 33) % n as u64) as u32
-            })
-            .collect();
-        let start = Clock::start();
-        let removed: Vec<u32> = rows.into_iter().filter(|row| graph.remove(&distances(), *row)).collect();
-        removing += start.seconds();
-        let start = Clock::start();
-        removed.into_iter().for_each(|row| graph.insert(&distances(), row));
-        inserting += start.seconds();
-    }
-    if changes > 0 {
-        let (removals, inserts) = (changes as f64 / removing, changes as f64 / inserting);
-        println!("{changes} rows replaced: {removals:.0} removals/s, {inserts:.0} inserts/s, {:?}", graph.shape());
-        report(&graph, &rows, &queries, &truth, &lock);
+    };
+    let lock_each = arguments.get("lock").is_some_and(|lock| lock == "each");
+    let trial = Trial { rows, queries, truth, lock_each, changes: number("churn", 0) * n / 100 };
+    match arguments.get("graph").map(String::as_str) {
+        #[cfg(feature = "reference")]
+        Some("hnsw_rs") => drop(trial.run(sutra_hnsw_index::graph::reference::HnswRs::new(options, n))),
+        Some(other) => println!("there is no graph `{other}` in this program"),
+        None => println!("at the end: {:?}", trial.run(Hnsw::new(options)).shape()),
     }
 }
 
-fn report(graph: &Hnsw, rows: &Rows, queries: &[Query], truth: &[Vec<u32>], lock: &str) {
-    for ef in EFS {
-        let (mut best, mut ten, mut twenty) = (f64::INFINITY, 0, 0);
-        for _ in 0..5 {
-            (ten, twenty) = (0, 0);
-            let start = Clock::start();
-            for (query, truth) in queries.iter().zip(truth) {
-                let wanted = Wanted::new(2 * K, ef);
-                let found = if lock == "each" {
-                    graph.search(&ByRows::new(rows, Metric::Cosine), query, wanted, &mut |_| true).rows
-                } else {
-                    graph.search(&ByCodes::new(rows.read_all(), Metric::Cosine), query, wanted, &mut |_| true).rows
-                };
-                ten += found.iter().take(K).filter(|hit| truth.contains(&hit.0)).count();
-                twenty += found.iter().filter(|hit| truth.contains(&hit.0)).count();
-            }
-            best = start.seconds().min(best);
+struct Trial {
+    rows: Rows,
+    queries: Vec<Query>,
+    truth: Vec<Vec<u32>>,
+    lock_each: bool,
+    changes: usize,
+}
+
+impl Trial {
+    fn distances(&self) -> ByCodes<'_> {
+        ByCodes::new(self.rows.read_all(), Metric::Cosine)
+    }
+
+    /// Builds, searches, changes and searches again.
+    fn run<G: for<'a> Graph<ByCodes<'a>> + for<'a> Graph<ByRows<'a>>>(&self, mut graph: G) -> G {
+        let n = self.rows.len() as u32;
+        let start = Clock::start();
+        for row in 0..n {
+            graph.insert(&self.distances(), row);
         }
-        let count = queries.len() as f64;
-        let share = |found: usize| found as f64 / (count * K as f64);
-        let (ten, twenty) = (share(ten), share(twenty));
-        println!("  ef {ef:4}  recall@10 {ten:.4}, rescored {twenty:.4}  {:8.0} queries/s", count / best);
+        let inserts = f64::from(n) / start.seconds();
+        let bytes = Graph::<ByCodes<'_>>::memory_bytes(&graph) as f64 / f64::from(n);
+        println!("built: {inserts:.0} inserts/s, {bytes:.0} bytes a row");
+        self.report(&graph);
+        let mut state = 1_u64;
+        let (mut removing, mut inserting) = (0.0, 0.0);
+        for _ in 0..self.changes.div_ceil(BATCH) {
+            let mut rows: Vec<u32> = (0..BATCH)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    ((state >> 33) % u64::from(n)) as u32
+                })
+                .collect();
+            let start = Clock::start();
+            rows.retain(|row| graph.remove(&self.distances(), *row));
+            removing += start.seconds();
+            let start = Clock::start();
+            rows.into_iter().for_each(|row| graph.insert(&self.distances(), row));
+            inserting += start.seconds();
+        }
+        if self.changes > 0 {
+            let (removals, inserts) = (self.changes as f64 / removing, self.changes as f64 / inserting);
+            println!("{} rows replaced: {removals:.0} removals/s, {inserts:.0} inserts/s", self.changes);
+            self.report(&graph);
+        }
+        graph
+    }
+
+    fn report<G: for<'a> Graph<ByCodes<'a>> + for<'a> Graph<ByRows<'a>>>(&self, graph: &G) {
+        for ef in EFS {
+            let wanted = Wanted::new(2 * K, ef);
+            let (mut best, mut ten, mut twenty) = (f64::INFINITY, 0, 0);
+            for _ in 0..5 {
+                (ten, twenty) = (0, 0);
+                let start = Clock::start();
+                for (query, truth) in self.queries.iter().zip(&self.truth) {
+                    let found = if self.lock_each {
+                        graph.search(&ByRows::new(&self.rows, Metric::Cosine), query, wanted, &mut |_| true).rows
+                    } else {
+                        graph.search(&self.distances(), query, wanted, &mut |_| true).rows
+                    };
+                    ten += found.iter().take(K).filter(|hit| truth.contains(&hit.0)).count();
+                    twenty += found.iter().filter(|hit| truth.contains(&hit.0)).count();
+                }
+                best = start.seconds().min(best);
+            }
+            let count = self.queries.len() as f64;
+            let share = |found: usize| found as f64 / (count * K as f64);
+            let (ten, twenty) = (share(ten), share(twenty));
+            println!("  ef {ef:4}  recall@10 {ten:.4}, rescored {twenty:.4}  {:8.0} queries/s", count / best);
+        }
     }
 }
 
@@ -145,10 +170,6 @@ impl Clock {
     fn nanoseconds() -> Option<u64> {
         std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
     }
-}
-
-fn memory<D: Distances>(graph: &impl Graph<D>, _: &D) -> usize {
-    graph.memory_bytes()
 }
 
 /// The values of a two-dimensional .npy file of little-endian f32, and the length of a row.
