@@ -3,7 +3,7 @@
 
   pip install numpy faiss-cpu usearch hnswlib
   peers.py ranges BASE.npy QUERIES.npy 0.7,0.8
-  peers.py graphs BASE.npy QUERIES.npy ROWS FRESH.npy ORDER.npy CHURNED.npy
+  peers.py graphs BASE.npy QUERIES.npy ROWS FRESH.npy ORDER.npy CHURNED.npy [NAME,NAME]
 
 ranges: faiss IndexFlatIP, everything of at least a cosine. graphs: an index of the first ROWS rows; then row ORDER[i] is removed and
 row ROWS + i added for every i. FRESH and CHURNED hold the ten true neighbours of each query before and after. One thread everywhere;
@@ -148,11 +148,13 @@ def sweep(peer, q, truth, rescored):
             return dict(ef=ef, recall=recall, per_second=len(q) / best)
 
 
-def graphs(base, queries, rows, fresh, order, churned):
+def graphs(base, queries, rows, fresh, order, churned, names=""):
     base, queries, rows = np.load(base, mmap_mode="r"), np.load(queries), int(rows)
     fresh, order, churned = (np.load(path).astype(np.int64) for path in (fresh, order, churned))
     order = order.ravel()
     for name, (make, kind) in PEERS.items():
+        if not any(wanted in name for wanted in names.split(",")):
+            continue
         # A process for each, so that none reuses the memory of another.
         child = os.fork()
         if child:

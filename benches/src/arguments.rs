@@ -29,6 +29,7 @@ Options
   --no-half-load   skip the measurement at half load
   --other PATH     `load` beside another binary of ours in place of redis: an earlier commit's
   --peers no       skip the peers of memory, restart, traces, storm, attacks and meaning
+  --graph-peers A,B  only graphs of `meaning` whose name contains A or B: usearch i8, usearch f32, hnswlib, faiss
   --trace FILE     an .evt trace (repeatable); otherwise a small synthetic one
   --rate N         requests per second of the paced replay (5000; 0 skips it)
   --seconds N      length of the storm (20)
@@ -60,6 +61,7 @@ pub(crate) struct Arguments {
     pub(crate) dim: Option<usize>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) python: PathBuf,
+    pub(crate) graph_peers: String,
     rows: Option<String>,
     server: Option<PathBuf>,
 }
@@ -86,6 +88,7 @@ impl Arguments {
             dim: None,
             data: None,
             python: "python3".into(),
+            graph_peers: String::new(),
             rows: None,
             server: None,
         };
@@ -115,6 +118,7 @@ impl Arguments {
                 "--other" => arguments.other = Some(program(&value)?),
                 "--dim" => arguments.dim = Some(value.parse().ok().filter(|dim| *dim > 0).ok_or_else(bad)?),
                 "--data" => arguments.data = Some(value.into()),
+                "--graph-peers" => arguments.graph_peers = value,
                 "--python" => arguments.python = value.into(),
                 "--peers" => arguments.peers = value != "no",
                 "--trace" => arguments.traces.push(value.into()),

@@ -60,6 +60,7 @@ fn one_size(plan: &Plan<'_>, rows: usize, dim: usize, report: &mut Report) -> io
         let mut arguments: Vec<OsString> =
             vec![set.base.path().into(), peers::write_queries(&set)?.into(), rows.to_string().into()];
         arguments.extend(files);
+        arguments.push(plan.arguments.graph_peers.as_str().into());
         let arguments: Vec<_> = arguments.iter().map(OsString::as_os_str).collect();
         match peers::ask(plan, "graphs", &arguments)? {
             Peer::Said(said) => lines.extend(said.iter().map(Line::of)),
