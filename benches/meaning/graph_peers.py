@@ -8,7 +8,8 @@ One thread; seconds are those that the process ran. Recall is counted against ex
 that a search returned, and how many among the first twenty (what rescoring twenty candidates exactly would give).
 usearch-i8 gets the same codes as we use, one byte a dimension scaled by the row's largest value, not its own.
 """
-import argparse, os, resource, time
+import argparse, resource, time
+from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 EFS = (20, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -83,7 +84,8 @@ def main():
     args = p.parse_args()
     base, queries = np.load(args.base, mmap_mode="r")[:args.n], np.load(args.queries)
     n, dim = base.shape
-    right = truth(base, queries)
+    with ProcessPoolExecutor(1) as apart:  # so that memory freed here is not used again by a graph, unseen
+        right = apart.submit(truth, base, queries).result()
     print(f"{n} x {dim}, {len(queries)} queries, M {args.m}, ef_construction {args.ef_construction}")
     for name in args.peers.split(","):
         make, kind = PEERS[name]
