@@ -5,6 +5,7 @@
 
 use crate::command::{Args, CommandError, Context, Flags, Keys};
 use crate::job::{Answer, Job, perform, perform_job};
+use crate::logging::{Hashed, RateLimit};
 use crate::server::{Attention, Server};
 use crate::session::{Queued, Replies, Session};
 use crate::slowlog::shortened;
@@ -20,6 +21,9 @@ const TIMED_ONE_IN: u32 = 16;
 const TIMED_BYTES_MIN: usize = 16 * 1024;
 /// Below this slow log threshold every command is timed.
 const TIMED_BELOW_US: i64 = 1000;
+
+/// Lines about slow calls: with a low threshold, every call is one.
+static SLOW_CALLS: RateLimit = RateLimit::one_in(1000);
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -422,6 +426,15 @@ fn note_if_slow(server: &Server, session: &Session, command: &Command, args: &[&
         let client = &session.client;
         let len_max = server.settings.slowlog_len_max.load(Ordering::Relaxed);
         server.slowlog.push(args, now_ms, took_us, &client.address.to_string(), &client.names().name, len_max);
+        if let Some(held_back) = SLOW_CALLS.pass(now_ms) {
+            let mut keys = Vec::new();
+            collect_keys(command, args, &mut keys);
+            let key = keys.first().map(|key| Hashed(key).to_string());
+            tracing::warn!(
+                command = command.spec.name, took_us, arguments = args.len(), key, client = client.id, address = %client.address, held_back,
+                "a slow call; SLOWLOG GET has more"
+            );
+        }
     }
 }
 

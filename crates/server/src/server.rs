@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::command::{CommandError, Flags};
 use crate::http::SpaceLedger;
 use crate::latency::LatencyMonitor;
+use crate::logging::RateLimit;
 use crate::meaning::embedding::Embedding;
 use crate::net::commit::GroupCommit;
 use crate::pause::Pause;
@@ -75,6 +76,8 @@ pub struct Server {
     workers: Vec<Arc<Worker>>,
     stop: watch::Sender<Stop>,
 }
+
+static CLIENTS_EVICTED: RateLimit = RateLimit::one_in(1000);
 
 /// What the start found in the data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +211,10 @@ impl Server {
             if !client.no_evict.load(Ordering::Relaxed) && !client.is_signalled(Signal::KILL) {
                 client.signal(Signal::KILL);
                 self.clients_evicted.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(client = client.id, address = %client.address, bytes = freed,
-                    "closed a client to keep all clients' buffers within maxmemory-clients");
+                if let Some(held_back) = CLIENTS_EVICTED.pass(self.clock.now_ms()) {
+                    tracing::warn!(client = client.id, address = %client.address, bytes = freed, held_back,
+                        "closed a client to keep all clients' buffers within maxmemory-clients");
+                }
             }
             // One that is being closed already will give its memory back too.
             bytes = bytes.saturating_sub(freed);

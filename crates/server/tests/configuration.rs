@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use sutra_cache::config::{self, Loaded, SETTINGS, find, reference_markdown, sample_toml};
+use sutra_cache::config::kind::Kind;
+use sutra_cache::config::{self, Access, Loaded, SETTINGS, find, reference_markdown, sample_toml};
 use sutra_cache::settings::Settings;
 
 /// Loads from a directory with this file (none, if it is empty), this environment and these arguments.
@@ -31,7 +32,8 @@ fn without_any_source_the_defaults_hold() {
         assert!(shown == canonical || setting.name == "maxmemory", "{}: {shown} instead of {canonical}", setting.name);
     }
     let bytes = settings.memory_bytes_max.load(Relaxed);
-    assert_eq!(bytes, config::memory_limit() / 100 * 75);
+    let limit = config::memory_limit();
+    assert_eq!(bytes, (limit / 100 * 75).min(limit - (64 << 20).min(limit / 2)));
     assert_eq!(settings.clients_bytes_max.load(Relaxed), (bytes / 100 * 25).max(64 << 20));
     assert!(settings.file.is_none());
 }
@@ -158,6 +160,62 @@ fn a_wrong_setting_is_named_with_its_value_and_what_is_accepted() {
             assert!(message.contains(part), "{part:?} is missing in: {message}");
         }
     }
+}
+
+/// Values that a setting of this kind cannot mean; none for what takes any text.
+fn wrong_values(kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Integer { min, max } => {
+            let outside =
+                [min.checked_sub(1), max.checked_add(1)].into_iter().flatten().map(|number| number.to_string());
+            outside.chain(["many".to_owned(), "1.5".to_owned()]).collect()
+        }
+        Kind::Bytes { min } => {
+            let less = min.checked_sub(1).map(|bytes| bytes.to_string());
+            less.into_iter().chain(["much".to_owned(), "-1".to_owned()]).collect()
+        }
+        Kind::YesNo | Kind::OneOf(_) | Kind::Policy => vec!["perhaps".to_owned()],
+        Kind::BytesOrPercent | Kind::Memory => vec!["much".to_owned(), "101%".to_owned(), "-5mb".to_owned()],
+        Kind::Addresses | Kind::OptionalAddresses => vec!["nowhere".to_owned(), "1.2.3".to_owned()],
+        Kind::PortOrOff => vec!["65536".to_owned(), "http".to_owned()],
+        Kind::HostNames => vec!["http://a".to_owned()],
+        Kind::SyncInterval => vec!["-1".to_owned(), "soon".to_owned(), "3600001".to_owned()],
+        Kind::OutputLimits => vec!["normal 0".to_owned(), "nobody 0 0 0".to_owned()],
+        Kind::LogFilter => vec!["a=b=c".to_owned()],
+        Kind::SecretFile => vec!["/nowhere/secret".to_owned()],
+        Kind::Text | Kind::Secret => Vec::new(),
+    }
+}
+
+#[test]
+fn every_setting_refuses_what_it_cannot_mean_by_each_of_its_names_and_says_what_it_takes() {
+    let mut tried = 0;
+    for setting in SETTINGS {
+        let fixed = matches!(setting.access, Access::Fixed { .. });
+        for wrong in wrong_values(setting.kind) {
+            let flag = format!("--{}", setting.name);
+            let file = format!("{} = {:?}", setting.name, wrong);
+            let mut messages =
+                vec![(flag.clone(), load("", &[], &[&flag, &wrong])), (setting.name.to_owned(), load(&file, &[], &[]))];
+            for variable in setting.variable_names() {
+                messages.push((variable.to_string(), load("", &[(&variable, &wrong)], &[])));
+            }
+            for (name, result) in messages {
+                let message = result.map(|_| ()).expect_err(&format!("{name} = {wrong} was accepted"));
+                let accepted = if fixed { format!("only {:?}", setting.default) } else { setting.kind.accepted() };
+                for part in [name, wrong.clone(), accepted] {
+                    assert!(message.contains(&part), "{part:?} is missing in: {message}");
+                }
+                tried += 1;
+            }
+        }
+        if fixed && setting.kind == Kind::Text {
+            let message =
+                load("", &[], &[&format!("--{}", setting.name), "other"]).map(|_| ()).expect_err(setting.name);
+            assert!(message.contains("other") && message.contains(setting.name), "{message}");
+        }
+    }
+    assert!(tried > 300, "{tried}");
 }
 
 #[test]

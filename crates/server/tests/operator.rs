@@ -71,7 +71,11 @@ impl Drop for Process {
 
 fn command(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sutra-cache"));
-    command.env_clear().current_dir(directory).envs([("STORAGE_PORT", "0"), ("HTTP_PORT", "off"), ("MAX_MEMORY", "64mb")]);
+    command.env_clear().current_dir(directory).envs([
+        ("STORAGE_PORT", "0"),
+        ("HTTP_PORT", "off"),
+        ("MAX_MEMORY", "64mb"),
+    ]);
     command.envs(environment.iter().copied()).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -1,6 +1,7 @@
 //! GET.
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
+use crate::logging::Hashed;
 use sutra_protocol::Reply;
 
 /// GET.
@@ -21,7 +22,10 @@ pub static SPEC: Spec = Spec {
 fn run<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let key = args.take()?;
     Ok(match cx.txn.string(cx.session.db, key)? {
-        None => Reply::Null,
+        None => {
+            tracing::debug!(key = %Hashed(key), "a miss");
+            Reply::Null
+        }
         Some(value) => crate::command::bulk(value),
     })
 }

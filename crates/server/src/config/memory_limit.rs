@@ -5,6 +5,22 @@ use std::path::Path;
 /// What is assumed when the system tells nothing.
 const UNKNOWN_BYTES: u64 = 2 << 30;
 
+/// What a share of the limit leaves at least for everything that `maxmemory` does not cover: the program itself, stacks, the ring that
+/// CACHE.ASK counts in, page tables, buffers of the kernel for sockets and files that are counted for the container.
+const BESIDE_BYTES: u64 = 64 << 20;
+
+/// A share of what may be used, in percent. In a small container it is less, so that the program still fits beside it; but never less than
+/// half of that.
+#[must_use]
+pub(super) fn memory_share(percent: u32) -> u64 {
+    share_of(memory_limit(), percent)
+}
+
+fn share_of(limit_bytes: u64, percent: u32) -> u64 {
+    let beside = BESIDE_BYTES.min(limit_bytes / 2);
+    (limit_bytes / 100 * u64::from(percent)).min(limit_bytes - beside)
+}
+
 /// Bytes of the machine's memory or of the cgroup's limit, whichever is lower.
 #[must_use]
 pub fn memory_limit() -> u64 {
@@ -77,6 +93,20 @@ mod tests {
         assert_eq!(memory_limit_below(root.path()), 8 << 30);
         let root = machine(&[]);
         assert_eq!(memory_limit_below(root.path()), UNKNOWN_BYTES);
+    }
+
+    #[test]
+    fn a_share_leaves_room_for_the_program() {
+        const MIB: u64 = 1 << 20;
+        // 25 % of a gigabyte is more than the program needs; of 128 MiB it is not.
+        for (limit, percent, share) in [
+            (1000 * MIB, 75, 750 * MIB),
+            (128 * MIB, 75, 64 * MIB),
+            (64 * MIB, 75, 32 * MIB),
+            (1000 * MIB, 100, 936 * MIB),
+        ] {
+            assert_eq!(share_of(limit, percent), share, "{percent} % of {limit}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every setting that there is.
 
 use super::kind::{Kind, parse_addresses, parse_output_limits, parse_percent};
-use super::memory_limit::memory_limit;
+use super::memory_limit::memory_share;
 use super::setting::{Access, Setting};
 use super::{http, meaning};
 use crate::settings::Settings;
@@ -86,7 +86,8 @@ pub static SETTINGS: &[Setting] = &[
     .variables(&["MAX_MEMORY"])
     .doc(
         "Bytes for everything: keys, values, index, metadata, buffers. A percentage is one of the memory that the process may use: \
-         the container's limit or the machine's memory, whichever is lower. 0 means the default.",
+         the container's limit or the machine's memory, whichever is lower, and leaves at least 64 MiB of it (half of it, if it is less \
+         than 128 MiB) to the program itself. 0 means the default.",
     ),
     live("max-concepts", COUNT, "0", |s| shown(&s.entries_max), |s, v| s.entries_max.store(number(v), Relaxed))
         .variables(&["MAX_CONCEPTS"])
@@ -366,9 +367,9 @@ fn yes_no(value: bool) -> String {
 
 fn memory_bytes(value: &str) -> u64 {
     match parse_percent(value) {
-        Some(percent) => memory_limit() / 100 * u64::from(percent),
+        Some(percent) => memory_share(percent),
         None => match number(value) {
-            0 => memory_limit() / 100 * u64::from(MEMORY_PERCENT_DEFAULT),
+            0 => memory_share(MEMORY_PERCENT_DEFAULT),
             bytes => bytes,
         },
     }

@@ -32,5 +32,5 @@ mod status;
 
 pub use front::Front;
 pub use listener::Listener;
-pub(crate) use metrics::SpaceLedger;
 pub use metrics::metrics_markdown;
+pub(crate) use metrics::{Facts, SpaceLedger};

@@ -4,6 +4,7 @@ use super::front::{Front, Serving};
 use super::metrics;
 use super::page::{JSON, Page};
 use super::{clear, credentials, host, openapi, status};
+use crate::logging::RateLimit;
 use hyper::header::ACCEPT;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -73,6 +74,8 @@ pub(super) const ROUTES: [Route; 7] = [
     },
 ];
 
+static REFUSALS: RateLimit = RateLimit::one_in(5000);
+
 /// Answers a request. Nothing of its body is looked at.
 pub(super) fn answer(front: &Front, request: &Parts) -> Page {
     if !host::is_allowed(&request.headers, &front.settings.allowed_hosts) {
@@ -95,7 +98,9 @@ pub(super) fn answer(front: &Front, request: &Parts) -> Page {
                 return Page::error(StatusCode::FORBIDDEN, "a page of another origin may not do this");
             }
             if !credentials::are_right(&request.headers, &serving.server.settings) {
-                tracing::warn!(path = route.path, "refused over HTTP: no password, or a wrong one");
+                if let Some(held_back) = REFUSALS.pass(serving.server.clock.now_ms()) {
+                    tracing::warn!(path = route.path, held_back, "refused over HTTP: no password, or a wrong one");
+                }
                 let why = "the password is needed: Authorization: Bearer PASSWORD";
                 return Page::error(StatusCode::UNAUTHORIZED, why);
             }

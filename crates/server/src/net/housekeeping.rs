@@ -2,6 +2,8 @@
 //! pauses that end.
 
 use crate::clients::{Client, Signal};
+use crate::hourly::Hourly;
+use crate::logging::RateLimit;
 use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +18,12 @@ const GRAPHS_NICE: i32 = 10;
 /// How often the log is synced when nobody asked for it: as often as the system would write it back by itself, so that the log's length
 /// is looked at and checkpoints are written.
 const UNASKED_SYNC_INTERVAL_MS: u64 = 30_000;
+
+/// The share of `maxmemory` that may wait for a sync, one part in so many; what is written within [`INTERVAL`] comes on top.
+const UNSYNCED_SHARE: u64 = 8;
+/// So much may wait however small the memory is: a sync for each few megabytes would be slow.
+const UNSYNCED_BYTES_MIN: u64 = 16 << 20;
+static RESTARTS: RateLimit = RateLimit::one_in(30_000);
 
 /// Rows taken into graphs between two looks at whether the server stops.
 const GRAPH_ROWS_AT_ONCE: usize = 64;
@@ -35,17 +43,23 @@ pub(super) fn run(server: &Arc<Server>) {
         }
         let mut last_sync_ms = server.clock.now_ms();
         let mut last_restart_ms = 0;
+        let mut hourly = Hourly::new(server);
         while !server.is_stopping() {
             if syncing.is_err() {
                 sync_if_due(server, &mut last_sync_ms);
             }
             round(server);
+            hourly.report_if_due(server);
             let now_ms = server.clock.now_ms();
             if server.shard.failure().is_some() && now_ms.saturating_sub(last_restart_ms) >= RESTART_INTERVAL_MS {
                 last_restart_ms = now_ms;
                 match server.shard.restart_log(now_ms) {
                     Ok(()) => tracing::info!("the log is whole again; writes are accepted"),
-                    Err(error) => tracing::warn!(%error, "the log cannot be taken into service again yet"),
+                    Err(error) => {
+                        if let Some(held_back) = RESTARTS.pass(now_ms) {
+                            tracing::warn!(%error, held_back, "the log cannot be taken into service again yet");
+                        }
+                    }
                 }
             }
             std::thread::park_timeout(INTERVAL);
@@ -87,7 +101,8 @@ fn sync_if_due(server: &Server, last_sync_ms: &mut u64) {
         ms => u64::try_from(ms).unwrap_or(UNASKED_SYNC_INTERVAL_MS),
     };
     let now_ms = server.clock.now_ms();
-    if now_ms.saturating_sub(*last_sync_ms) < interval_ms || server.shard.failure().is_some() {
+    let is_due = now_ms.saturating_sub(*last_sync_ms) >= interval_ms || has_much_to_sync(server);
+    if !is_due || server.shard.failure().is_some() {
         return;
     }
     *last_sync_ms = now_ms;
@@ -95,6 +110,13 @@ fn sync_if_due(server: &Server, last_sync_ms: &mut u64) {
     if let Err(error) = synced {
         tracing::error!(%error, "could not sync; writes are refused until disk or space is back");
     }
+}
+
+/// Whether so much memory waits to be written to the disk that it should be now, however long the interval is: the system cannot take it
+/// back before, and in a container with a memory limit it would run out.
+fn has_much_to_sync(server: &Server) -> bool {
+    let share = server.settings.memory_bytes_max.load(Ordering::Relaxed) / UNSYNCED_SHARE;
+    server.shard.unsynced_bytes() > share.max(UNSYNCED_BYTES_MIN)
 }
 
 /// One round, at the server's present time.

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::housekeeping;
 use crate::clients::Signal;
+use crate::logging::RateLimit;
 use crate::server::{Server, Stop};
 use crate::statistics::Worker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +23,14 @@ const DESCRIPTORS_RESERVED: u64 = 128;
 const STOP_SECONDS_MAX: u64 = 5;
 /// How long a thread waits before it accepts again after the system refused (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the threads for long work may take to end what they have begun when the server stops. Nobody waits for their answers any more,
+/// and what is behind a network may take its time.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether they have.
+const BACKGROUND_LOOK: Duration = Duration::from_millis(5);
+static ACCEPT_FAILURES: RateLimit = RateLimit::one_in(5000);
+static REFUSALS: RateLimit = RateLimit::one_in(5000);
 
 /// A server that serves; dropping the handle stops it.
 #[derive(Debug)]
@@ -72,11 +81,7 @@ impl Handle {
             }
         }
         self.server.background.stop();
-        for thread in self.background.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread for long work has panicked");
-            }
-        }
+        self.join_background();
         if let Some(housekeeper) = self.housekeeper.take() {
             housekeeper.thread().unpark();
             drop(housekeeper.join());
@@ -85,6 +90,23 @@ impl Handle {
         if let Some(committer) = self.committer.take() {
             drop(committer.join());
             self.server.close();
+        }
+    }
+}
+
+impl Handle {
+    fn join_background(&mut self) {
+        let began_ns = self.server.clock.stamp_ns();
+        let patience_ns = u64::try_from(BACKGROUND_PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        for thread in self.background.drain(..) {
+            while !thread.is_finished() && self.server.clock.stamp_ns().saturating_sub(began_ns) < patience_ns {
+                std::thread::park_timeout(BACKGROUND_LOOK);
+            }
+            if !thread.is_finished() {
+                tracing::warn!("a long call is not waited for: its answer would come too late");
+            } else if thread.join().is_err() {
+                tracing::error!("a thread for long work has panicked");
+            }
         }
     }
 }
@@ -252,7 +274,9 @@ async fn accept(server: Arc<Server>, worker: Arc<Worker>, listener: TcpListener,
             Ok(accepted) => accepted,
             Err(error) => {
                 // Not the fault of the listener but of the peer, or of a system without descriptors: go on, but do not spin.
-                tracing::warn!(%error, "could not accept a connection");
+                if let Some(held_back) = ACCEPT_FAILURES.pass(server.clock.now_ms()) {
+                    tracing::warn!(%error, held_back, "could not accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -276,7 +300,9 @@ fn admit(server: &Arc<Server>, worker: &Arc<Worker>, stream: TcpStream, peer: So
     let socket = SockRef::from(&stream);
     let settings = &server.settings;
     if settings.protected_mode.load(Ordering::Relaxed) && !settings.has_password() && !is_loopback(peer.ip()) {
-        tracing::warn!(address = %peer, "refused a client of another machine: protected mode, and no password is set");
+        if let Some(held_back) = REFUSALS.pass(server.clock.now_ms()) {
+            tracing::warn!(address = %peer, held_back, "refused a client of another machine: protected mode, and no password is set");
+        }
         drop(socket.send(DENIED.as_bytes()));
         return None;
     }

@@ -38,7 +38,15 @@ impl Process {
     /// # Errors
     /// What it wrote, if it ended instead, and its exit code.
     pub(crate) fn start(directory: &Path, settings: &[(&str, &str)]) -> Result<Process, Refusal> {
-        let mut process = Process::spawn(directory, settings);
+        Process::spawn(directory, settings).wait_until_it_serves()
+    }
+
+    /// Waits until it serves, or has ended.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub(crate) fn wait_until_it_serves(mut self) -> Result<Process, Refusal> {
+        let process = &mut self;
         match process.wait_for_line("serving", START_PATIENCE) {
             Waited::Line(line) => process.port = port_of(&line),
             Waited::Ended => {
@@ -47,14 +55,21 @@ impl Process {
             }
             Waited::InVain => panic!("the server neither serves nor ends:\n{}", process.log_text()),
         }
+        // With a password there is another answer, but there is one.
         let answer = process.client().say("PING");
-        assert_eq!(answer, sutra_protocol::Frame::Simple("PONG".to_owned()));
-        Ok(process)
+        let asks = matches!(&answer, sutra_protocol::Frame::Error(text) if text.starts_with("NOAUTH"));
+        assert!(asks || answer == sutra_protocol::Frame::Simple("PONG".to_owned()), "{answer:?}");
+        Ok(self)
     }
 
     /// Starts the server without waiting for it.
     pub(crate) fn spawn(directory: &Path, settings: &[(&str, &str)]) -> Process {
-        let child = Command::new(env!("CARGO_BIN_EXE_sutra-cache"))
+        Process::spawn_command(Command::new(env!("CARGO_BIN_EXE_sutra-cache")), directory, settings)
+    }
+
+    /// The same with a command of the caller's that becomes the server.
+    pub(crate) fn spawn_command(mut command: Command, directory: &Path, settings: &[(&str, &str)]) -> Process {
+        let child = command
             .env_clear()
             .current_dir(directory)
             .env("STORAGE_PATH", directory)

@@ -3,6 +3,7 @@
 use crate::analytics::micro_usd;
 use crate::analytics::ring::{Kind, NO_SPACE, NOT_TIMED, Note, Outcome, tag_hash};
 use crate::command::Context;
+use crate::logging::Hashed;
 use crate::server::Server;
 
 /// One read by key in so many is timed: looking at the clock twice takes longer than finding the key. A power of two.
@@ -58,6 +59,9 @@ impl Noted<'_> {
     /// Notes it.
     pub(super) fn note(self, server: &Server, watch: Watch, now_ms: u64) {
         let Noted { kind, outcome, text, space, tag, amount } = self;
+        if outcome == Outcome::Miss {
+            tracing::debug!(asked = %Hashed(text), ?kind, "a miss");
+        }
         let latency_us = watch.microseconds(server);
         let tag = tag.map_or(0, tag_hash);
         server.analytics.note(&Note { at_ms: now_ms, kind, outcome, text, space, tag, latency_us, amount });

@@ -10,22 +10,22 @@ use sutra_embed::{Embedder, HttpStats};
 use sutra_shard::{MeaningStats, MemoryReport, PersistenceReport, ShardStats};
 
 /// Everything that metrics and statistics are made of.
-pub(in crate::http) struct Facts<'s> {
-    pub(in crate::http) server: &'s Server,
-    pub(in crate::http) memory: MemoryReport,
-    pub(in crate::http) persistence: PersistenceReport,
-    pub(in crate::http) stats: ShardStats,
-    pub(in crate::http) meaning: MeaningStats,
+pub(crate) struct Facts<'s> {
+    pub(crate) server: &'s Server,
+    pub(crate) memory: MemoryReport,
+    pub(crate) persistence: PersistenceReport,
+    pub(crate) stats: ShardStats,
+    pub(crate) meaning: MeaningStats,
     /// Rows in graphs, and those still to come.
     pub(super) graph_rows: (u64, u64),
     /// By label.
-    pub(in crate::http) spaces: BTreeMap<String, SpaceFigures>,
+    pub(crate) spaces: BTreeMap<String, SpaceFigures>,
     pub(super) operations: [OperationFigures; Operation::ALL.len()],
     pub(super) embedder: Option<HttpStats>,
 }
 
 impl<'s> Facts<'s> {
-    pub(in crate::http) fn of(server: &'s Server) -> Facts<'s> {
+    pub(crate) fn of(server: &'s Server) -> Facts<'s> {
         let shard = &server.shard;
         let spaces = shard.spaces();
         Facts {
@@ -42,22 +42,22 @@ impl<'s> Facts<'s> {
     }
 
     /// Reads that found an entry, by key or by meaning.
-    pub(in crate::http) fn hits(&self) -> u64 {
+    pub(crate) fn hits(&self) -> u64 {
         self.stats.keyspace_hits + self.spaces.values().map(|space| space.hits).sum::<u64>()
     }
 
     /// Reads that found none.
-    pub(in crate::http) fn misses(&self) -> u64 {
+    pub(crate) fn misses(&self) -> u64 {
         self.stats.keyspace_misses + self.spaces.values().map(|space| space.misses).sum::<u64>()
     }
 
     /// What reads by key have saved.
-    pub(in crate::http) fn saved_by_key_micro_usd(&self) -> u64 {
+    pub(crate) fn saved_by_key_micro_usd(&self) -> u64 {
         self.of_workers(|worker| &worker.native.saved_micro_usd)
     }
 
     /// A counter of all threads.
-    pub(in crate::http) fn of_workers(&self, counter: fn(&Worker) -> &Counter) -> u64 {
+    pub(crate) fn of_workers(&self, counter: fn(&Worker) -> &Counter) -> u64 {
         self.server.workers().iter().map(|worker| counter(worker).value()).sum()
     }
 
@@ -67,7 +67,7 @@ impl<'s> Facts<'s> {
     }
 
     /// Bytes that count against the limit, by kind.
-    pub(in crate::http) fn memory_kinds(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn memory_kinds(&self) -> [(&'static str, u64); 8] {
         [
             ("records", self.memory.live_bytes),
             ("slots", self.memory.index_bytes),

@@ -19,7 +19,7 @@ mod samples;
 mod spaces;
 mod table;
 
-pub(in crate::http) use gather::Facts;
+pub(crate) use gather::Facts;
 pub use reference::metrics_markdown;
 pub(crate) use spaces::SpaceLedger;
 

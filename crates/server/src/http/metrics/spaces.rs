@@ -12,13 +12,13 @@ pub(super) const OTHER: &str = "other";
 
 /// What one space, or several together, has counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::http) struct SpaceFigures {
-    pub(in crate::http) hits: u64,
-    pub(in crate::http) misses: u64,
-    pub(in crate::http) guarded: u64,
-    pub(in crate::http) saved_micro_usd: u64,
+pub(crate) struct SpaceFigures {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) guarded: u64,
+    pub(crate) saved_micro_usd: u64,
     /// Entries now; not a count that only grows.
-    pub(in crate::http) vectors: u64,
+    pub(crate) vectors: u64,
 }
 
 impl SpaceFigures {
