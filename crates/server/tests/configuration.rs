@@ -178,7 +178,7 @@ fn wrong_values(kind: Kind) -> Vec<String> {
         Kind::BytesOrPercent | Kind::Memory => vec!["much".to_owned(), "101%".to_owned(), "-5mb".to_owned()],
         Kind::Addresses | Kind::OptionalAddresses => vec!["nowhere".to_owned(), "1.2.3".to_owned()],
         Kind::PortOrOff => vec!["65536".to_owned(), "http".to_owned()],
-        Kind::HostNames => vec!["http://a".to_owned()],
+        Kind::HostNames => vec!["http://localhost".to_owned()],
         Kind::SyncInterval => vec!["-1".to_owned(), "soon".to_owned(), "3600001".to_owned()],
         Kind::OutputLimits => vec!["normal 0".to_owned(), "nobody 0 0 0".to_owned()],
         Kind::LogFilter => vec!["a=b=c".to_owned()],

@@ -15,6 +15,7 @@ const HOSTS: &[&str] = &[
     "en.wikipedia.org",
     "www.usenix.org",
     "arxiv.org",
+    "prometheus.io",
     "creativecommons.org",
     "localhost",
     "127.0.0.1",

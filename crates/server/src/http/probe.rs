@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-const USAGE: &str = "health takes: [--ready] [--url http://HOST:PORT/PATH]";
+const USAGE: &str = "health takes: [--ready] [--url URL], such as http://localhost:8888/ready";
 
 /// Why the server counts as ill.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in ["", "127.0.0.1:80", "https://x/", "http://", "http://a b/", "http://x/\r\nFLUSHALL"] {
+        for url in ["", "127.0.0.1:80", "https://localhost/", "http://", "http://localhost/a b", "http://localhost/\r\nFLUSHALL"] {
             assert!(matches!(ask(url), Err(ProbeError::Usage(_))), "{url:?}");
         }
     }
