@@ -1,10 +1,10 @@
 //! Unit vectors that lie as embeddings of sentences do: in topics, and within topics in groups of near-duplicates.
 //!
-//! A vector is `√m·μ + √(1−m)·R·Λ^½·(topics + √rest·(√r·leaf + √(1−r)·own))`, brought to unit length. `Λ` is the falling
-//! spectrum of a small sentence model; `topics` are three nested levels of shared directions with skewed group sizes; `leaf` is shared
-//! by near-duplicates, whose groups have heavy-tailed sizes, and `r` says how near a vector is to its own; `μ` lifts the cosine of
-//! strangers a little above zero. `R` makes no coordinate special: signs and Walsh-Hadamard transforms of blocks, which cost
-//! `d·log d` where a random rotation costs `d²`.
+//! A vector is the sum of a common direction and of `R * S * (topics + leaf + own)`, brought to unit length. `S` is the falling spectrum of
+//! a small sentence model; `topics` are three nested levels of shared directions with skewed group sizes; `leaf` is shared by
+//! near-duplicates, whose groups have heavy-tailed sizes, and each vector's nearness says how much of it is the leaf's and how much
+//! its own; the common direction lifts the cosine of strangers a little above zero. `R` makes no coordinate special: signs and
+//! Walsh-Hadamard transforms of blocks, which cost `d log d` where a random rotation costs `d * d`.
 //!
 //! Every number comes from splitmix64 of seed, stream and index, so a vector depends on its number only.
 
@@ -12,12 +12,12 @@
 const LEVELS: [(f64, f64, f64); 3] = [(150.0, 1.8, 0.27), (2000.0, 1.6, 0.14), (8000.0, 1.5, 0.17)];
 /// The share of vectors that are near to no other.
 const SINGLES: f64 = 0.28;
-/// Groups of near-duplicates; the density of group `k` falls with `1/√k`.
+/// Groups of near-duplicates; the density of group `k` falls with the root of `k`.
 const LEAVES: f64 = 32_768.0;
-/// The parameters of the Beta distribution of `r`.
+/// The parameters of the Beta distribution of nearness.
 const NEARNESS: (f64, f64) = (1.2, 0.8);
 const NEARNESS_STEPS: usize = 20_000;
-/// `m`: the mean cosine of strangers.
+/// The mean cosine of strangers.
 const MEAN_COSINE: f64 = 0.044;
 /// Added to a vector's number to name the leaf of one that has its own.
 const OWN_LEAF: u64 = 1 << 50;
@@ -35,7 +35,7 @@ pub(super) struct Law {
     signs: Vec<f32>,
     /// The length of the transformed blocks: the largest power of two that divides the dimension.
     span: usize,
-    /// Quantiles of `r`.
+    /// Quantiles of nearness.
     nearness: Vec<f32>,
 }
 
