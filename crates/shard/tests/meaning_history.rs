@@ -281,11 +281,11 @@ impl<'a> Actor<'a> {
             let group = self.random.below(GROUPS);
             let noise = self.random.below(NOISE);
             match self.random.below(10) {
-                0..=5 => {
+                0..=3 => {
                     let member = self.random.below(GROUP);
                     self.get(&format!("group:{group}:{member}"), Some((group, 1)));
                 }
-                6 => self.search(group, Some((group, GROUP as usize))),
+                4..=6 => self.search(group, Some((group, GROUP as usize))),
                 7 => self.get(&format!("noise:{noise}"), None),
                 8 => self.lookup(GROUPS + noise % 4),
                 _ => self.search(GROUPS + noise % 4, None),
