@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import struct
+import subprocess
 import threading
 import time
 
@@ -155,3 +156,21 @@ def test_it_does_not_start_open_to_others_without_a_password(make_container, pas
     container.launch()
     assert container.ended() == 1
     assert any("SUTRA_PASSWORD_FILE" in line for line in container.log), container.log
+
+
+def test_a_copy_of_the_volume_of_a_stopped_container_is_a_backup(make_container, connect):
+    container = make_container()
+    container.start()
+    expected = load(connect(), 0)
+    assert container.stop() == 0
+    backup = container.volume.with_name("backup")
+    subprocess.run(["cp", "--archive", "--sparse=always", container.volume, backup], check=True)
+    container.start()
+    connect().flushall()
+    assert container.stop() == 0
+    container.volume = backup
+    container.start()
+    assert differing(connect(), expected) == []
+    assert container.stop() == 0
+    checked = subprocess.run([container.root / "sutra-cache", "check", backup], capture_output=True, text=True)
+    assert checked.returncode == 0 and checked.stdout.endswith("sound\n"), checked.stdout
