@@ -522,7 +522,7 @@ fn run(seed: u64, mapped: bool, end: End, ignore_syncs: bool) -> Result<(), Stri
             flushed: Lsn(0),
             removed: BTreeMap::new(),
             wishes: Vec::new(),
-            is_even: seed % 2 == 0,
+            is_even: seed.is_multiple_of(2),
             has_checkpoints: seed % 4 < 2,
         };
         for _ in 0..steps {
