@@ -85,6 +85,14 @@ fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::E
             "these environment variables have no meaning here: they are of another Sutra role, or misspelt"
         );
     }
+    let (limit_bytes, available_bytes) = (settings.memory_bytes_max.load(Ordering::Relaxed), config::memory_limit());
+    if limit_bytes > config::memory_share(100) {
+        tracing::warn!(
+            limit_bytes,
+            available_bytes,
+            "MAX_MEMORY leaves the program itself no room in what the container or the machine allows: it may be killed for want of memory"
+        );
+    }
     // From the first moment on, since the first process of a container ignores every signal that it does not handle.
     let signals = Signals::watch()?;
     let progress = Arc::new(Progress::default());

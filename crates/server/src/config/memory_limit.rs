@@ -12,7 +12,7 @@ const BESIDE_BYTES: u64 = 64 << 20;
 /// A share of what may be used, in percent. In a small container it is less, so that the program still fits beside it; but never less than
 /// half of that.
 #[must_use]
-pub(super) fn memory_share(percent: u32) -> u64 {
+pub fn memory_share(percent: u32) -> u64 {
     share_of(memory_limit(), percent)
 }
 

@@ -22,7 +22,7 @@ mod table;
 
 pub use document::{help_text, reference_markdown, sample_toml};
 pub use load::{ConfigError, FILE_NAME, FILE_VARIABLE, Loaded, Source, load};
-pub use memory_limit::memory_limit;
+pub use memory_limit::{memory_limit, memory_share};
 pub use rewrite::{RewriteError, primary, rewrite};
 pub use setting::{Access, Setting, WriteError};
 pub use table::{SETTINGS, find};

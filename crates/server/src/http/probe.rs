@@ -155,7 +155,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in ["", "127.0.0.1:80", "https://localhost/", "http://", "http://localhost/a b", "http://localhost/\r\nFLUSHALL"] {
+        for url in [
+            "",
+            "127.0.0.1:80",
+            "https://localhost/",
+            "http://",
+            "http://localhost/a b",
+            "http://localhost/\r\nFLUSHALL",
+        ] {
             assert!(matches!(ask(url), Err(ProbeError::Usage(_))), "{url:?}");
         }
     }

@@ -115,3 +115,70 @@ fn not_allowed(allow: &'static str) -> Page {
     let why = format!("this path takes {allow} only");
     Page { allow: Some(allow), ..Page::error(StatusCode::METHOD_NOT_ALLOWED, &why) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::server::{Server, Stop};
+    use crate::settings::Settings;
+    use hyper::Request;
+    use std::sync::Arc;
+    use sutra_shard::{Limits, Progress, Shard};
+
+    fn request(method: Method, path: &str) -> Parts {
+        Request::builder().method(method).uri(path).body(()).expect("a request").into_parts().0
+    }
+
+    fn server() -> Arc<Server> {
+        let shard = Shard::in_memory(&Limits::default(), 1).expect("limits");
+        Arc::new(Server::new(Settings::default(), shard, Clock::manual(1000)))
+    }
+
+    fn said(page: &Page) -> serde_json::Value {
+        serde_json::from_slice(&page.body).expect("JSON")
+    }
+
+    #[test]
+    fn until_the_server_serves_it_lives_but_is_not_ready() {
+        let front = Front::new(&Settings::default(), Arc::new(Progress::default()));
+        assert_eq!(answer(&front, &request(Method::GET, "/health")).status, StatusCode::OK);
+        assert_eq!(answer(&front, &request(Method::GET, "/metrics")).status, StatusCode::OK);
+        for (method, path) in [
+            (Method::GET, "/ready"),
+            (Method::GET, "/cache/health"),
+            (Method::GET, "/cache/stats"),
+            (Method::POST, "/cache/clear"),
+        ] {
+            let page = answer(&front, &request(method, path));
+            assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(said(&page)["stage"], "opening", "{path}");
+        }
+        front.serve(server(), &[]);
+        assert_eq!(answer(&front, &request(Method::GET, "/ready?verbose=1")).status, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_server_that_stops_is_no_longer_ready_but_lives() {
+        let front = Front::new(&Settings::default(), Arc::new(Progress::default()));
+        let server = server();
+        front.serve(Arc::clone(&server), &[]);
+        server.request_stop(Stop::Save);
+        let page = answer(&front, &request(Method::GET, "/ready"));
+        assert_eq!((page.status, said(&page)["status"].clone()), (StatusCode::SERVICE_UNAVAILABLE, "stopping".into()));
+        assert_eq!(answer(&front, &request(Method::GET, "/health")).status, StatusCode::OK);
+    }
+
+    #[test]
+    fn what_does_not_work_is_named_while_the_rest_is_served() {
+        let front = Front::new(&Settings::default(), Arc::new(Progress::default()));
+        let server = server();
+        front.serve(Arc::clone(&server), &[]);
+        let health = || said(&answer(&front, &request(Method::GET, "/cache/health")));
+        assert_eq!((health()["status"].clone(), health()["writes_accepted"].clone()), ("healthy".into(), true.into()));
+        server.gate.set_out_of_memory(true);
+        let ill = health();
+        assert_eq!((ill["status"].clone(), ill["writes_accepted"].clone()), ("degraded".into(), false.into()));
+        assert!(ill["problems"][0].as_str().is_some_and(|problem| problem.contains("memory")));
+    }
+}
