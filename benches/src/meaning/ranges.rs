@@ -73,7 +73,8 @@ fn measure(set: &Set, truth: &[Vec<(u64, f64)>], table: &mut Table) -> io::Resul
                 Cell::Number(timer.median_ms(), 2),
                 Cell::Number(timer.cpu_ms(), 2),
                 Cell::Number(ranged.removed as f64 / set.queries.len() as f64, 1),
-                Cell::Number((ranged.right - ranged.missed) as f64 / ranged.right.max(1) as f64, 4),
+                // Where there is nothing to find, recall is no number.
+                Cell::Number((ranged.right - ranged.missed) as f64 / ranged.right as f64, 4),
                 ranged.missed.into(),
                 ranged.wrong.into(),
                 format!("≤ {GOAL_MS}").into(),
