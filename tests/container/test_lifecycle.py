@@ -124,10 +124,19 @@ def test_a_signal_other_than_those_for_stopping_does_not_end_it(make_container, 
     container = make_container()
     container.start()
     connect().set("key", "value")
-    for other in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+    for other in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
         os.kill(container.init(), other)
     assert connect().get("key") == b"value"
     assert container.stop() == 0
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"])
+def test_every_signal_that_ends_a_process_stops_it_cleanly(make_container, connect, ending):
+    container = make_container()
+    container.start()
+    connect().set("key", "value")
+    os.kill(container.init(), getattr(signal, ending))
+    assert container.ended() == 0, "\n".join(container.log)
 
 
 def test_its_health_check_tells_whether_it_lives(make_container):
