@@ -2,6 +2,7 @@
 
 use crate::support::process::Process;
 use crate::web::{get, port_of};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -19,18 +20,26 @@ impl Group {
     /// `None`: this machine does not let us.
     fn make() -> Option<Group> {
         let name = format!("sutra-cache-test-{}", std::process::id());
-        let unified = Path::new("/sys/fs/cgroup");
-        let candidates = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
-        let _ = std::fs::write(unified.join("cgroup.subtree_control"), "+memory");
-        for (root, file) in candidates {
+        // Version 1 has a hierarchy for memory, version 2 one for everything. Files are never made, only written to: what looks like a
+        // hierarchy may be a plain directory.
+        for (root, sign, limit) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "cgroup.controllers", "memory.max"),
+        ] {
+            if !Path::new(root).join(sign).exists() {
+                continue;
+            }
             let group = Group(Path::new(root).join(&name));
-            if std::fs::create_dir(&group.0).is_ok()
-                && std::fs::write(group.0.join(file), LIMIT_BYTES.to_string()).is_ok()
-            {
+            if std::fs::create_dir(&group.0).is_ok() && group.write(limit, &LIMIT_BYTES.to_string()) {
                 return Some(group);
             }
         }
         None
+    }
+
+    fn write(&self, file: &str, text: &str) -> bool {
+        let file = std::fs::OpenOptions::new().write(true).open(self.0.join(file));
+        file.and_then(|mut file| file.write_all(text.as_bytes())).is_ok()
     }
 
     fn number(&self, files: &[&str], field: Option<&str>) -> Option<u64> {
