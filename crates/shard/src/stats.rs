@@ -48,6 +48,8 @@ pub struct MemoryReport {
     pub heap_bytes: u64,
     /// The log's buffers.
     pub log_buffer_bytes: u64,
+    /// Codes, rows and graphs of spaces, and what is kept to undo invalidations.
+    pub meaning_bytes: u64,
     /// What remembers evicted entries.
     pub ghost_bytes: u64,
     /// What the embedding program reported (client buffers).
@@ -61,6 +63,7 @@ impl MemoryReport {
         self.live_bytes
             + self.index_bytes
             + self.heap_bytes
+            + self.meaning_bytes
             + self.log_buffer_bytes
             + self.ghost_bytes
             + self.outside_bytes
@@ -188,6 +191,7 @@ impl Shard {
             index_bytes: u64::try_from(self.index_bytes.load(Ordering::Relaxed)).unwrap_or(0),
             heap_bytes: self.heap_bytes.load(Ordering::Relaxed),
             log_buffer_bytes: self.log.as_ref().map_or(0, |log| log.buffered_bytes() as u64),
+            meaning_bytes: self.meaning_bytes(),
             ghost_bytes: self.ghosts.lock().unwrap_or_else(PoisonError::into_inner).bytes() as u64,
             outside_bytes: self.outside_bytes.load(Ordering::Relaxed),
         }

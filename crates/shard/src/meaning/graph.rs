@@ -13,8 +13,11 @@ use sutra_hnsw_index::graph::{ByRows, Graph, Hnsw, Options, Wanted};
 
 /// Rows that a lookup scores one by one because the graph has not caught up with them; with more it scans.
 const BEHIND_MAX: usize = 4096;
-/// Candidates in view unless a lookup says otherwise: recall of ten at 0.99 or better.
-const EF: usize = 128;
+/// Candidates in view at 100,000 rows unless a lookup says otherwise; more rows want more, about as the square root of their number, for the
+/// same recall of ten (0.99).
+const EF: f64 = 192.0;
+/// Candidates in view at most, unless a lookup says otherwise.
+const EF_MAX: f64 = 1024.0;
 /// From how many rows on a space has a graph, unless the embedding program says otherwise.
 pub(super) const GRAPH_MIN_ROWS: u64 = 200_000;
 /// The least number of candidates that are asked of the graph: some may be gone or expired.
@@ -144,7 +147,7 @@ impl SpaceGraph {
             behind.changed.iter().copied().chain(behind.in_work).collect()
         };
         let k = (k * 2).max(CANDIDATES_MIN);
-        let wanted = Wanted::new(k, ef.unwrap_or(EF));
+        let wanted = Wanted::new(k, ef.unwrap_or_else(|| default_ef(space.rows.len())));
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let graph = index.as_ref()?;
         let distances = ByRows::new(&space.rows, space.options().metric);
@@ -155,6 +158,10 @@ impl SpaceGraph {
         rows.dedup();
         Some(rows)
     }
+}
+
+fn default_ef(rows: u64) -> usize {
+    (EF * (rows as f64 / 100_000.0).sqrt()).clamp(EF, EF_MAX) as usize
 }
 
 impl Shard {
