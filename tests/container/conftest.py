@@ -8,8 +8,6 @@ import pytest
 import redis
 import yaml
 
-PASSWORD = "correct horse battery staple"
-
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory):
@@ -42,7 +40,7 @@ def make_container(image, compose, network, tmp_path):
         environment = {name: value for name, value in environment.items() if value is not None}
         directory = tmp_path / f"container-{len(made)}"
         directory.mkdir()
-        made.append(container.Container(image, directory, environment, {"sutra_password": PASSWORD + "\n"}, memory_bytes))
+        made.append(container.Container(image, directory, environment, {"sutra_password": container.PASSWORD + "\n"}, memory_bytes))
         return made[-1]
 
     yield make
@@ -56,7 +54,7 @@ def connect(network):
     clients = []
 
     def connect(**options) -> redis.Redis:
-        clients.append(redis.Redis(port=50051, password=PASSWORD, **options))
+        clients.append(redis.Redis(port=50051, password=container.PASSWORD, **options))
         return clients[-1]
 
     yield connect

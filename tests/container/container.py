@@ -19,6 +19,7 @@ import threading
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
+PASSWORD = "correct horse battery staple"
 CLONE_NEWNET = 0x40000000
 GROUPS = pathlib.Path("/sys/fs/cgroup")
 
@@ -78,8 +79,7 @@ class Image:
         )
         inspected = json.loads(self.buildah("inspect", "--type", "image", "sutra-cache"))
         self.configuration = inspected["Docker"]["config"]
-        self.container = self.buildah("from", "--pull-never", "sutra-cache").strip()
-        self.root = pathlib.Path(self.buildah("mount", self.container).strip())
+        self.root = pathlib.Path(self.buildah("mount", self.working_container()).strip())
 
     def buildah(self, *arguments: str) -> str:
         where = ["--root", str(self.storage / "root"), "--runroot", str(self.storage / "run")]
@@ -87,6 +87,10 @@ class Image:
             ["buildah", "--storage-driver", "vfs", *where, *arguments], check=True, stdout=subprocess.PIPE, text=True
         )
         return done.stdout
+
+    def working_container(self) -> str:
+        """The name of a new container of buildah's own, with a layer that may be written."""
+        return self.buildah("from", "--pull-never", "sutra-cache").strip()
 
     def environment(self) -> dict[str, str]:
         return dict(variable.split("=", 1) for variable in self.configuration["Env"])

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 
-import conftest
+import container as containers
 import pytest
 import redis
 
@@ -66,10 +66,10 @@ def test_clearing_needs_the_password(running, connect):
     assert ask("POST", "/cache/clear")[0] == 401
     assert ask("POST", "/cache/clear", Authorization="Bearer wrong")[0] in (401, 403)
     assert connect().dbsize() == 1
-    assert ask("POST", "/cache/clear", Authorization=f"Bearer {conftest.PASSWORD}")[0] == 200
+    assert ask("POST", "/cache/clear", Authorization=f"Bearer {containers.PASSWORD}")[0] == 200
     assert connect().dbsize() == 0
     connect().set("key", "value")
-    basic = base64.b64encode(f"default:{conftest.PASSWORD}".encode()).decode()
+    basic = base64.b64encode(f"default:{containers.PASSWORD}".encode()).decode()
     assert ask("POST", "/cache/clear", Authorization=f"Basic {basic}")[0] == 200
     assert connect().dbsize() == 0
 
