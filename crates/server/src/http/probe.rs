@@ -122,8 +122,9 @@ fn exchange(address: &str, host: &str, path: &str) -> io::Result<String> {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                // The data port understands a request that is one line, without headers, and closes.
-                write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+                // In one piece: the data port answers the first line and closes, and would not take the rest.
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                stream.write_all(request.as_bytes())?;
                 let mut answer = Vec::new();
                 let received = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
                 // A reset behind a whole answer is still an answer: the data port closes without reading the headers.
