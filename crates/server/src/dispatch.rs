@@ -4,7 +4,7 @@
 //! The order of the checks is Redis's, since clients see which error wins.
 
 use crate::command::{Args, CommandError, Context, Flags, Keys};
-use crate::job::{Answer, Job, perform, perform_job};
+use crate::job::{Answer, Job, perform_first, perform_job};
 use crate::logging::{Hashed, RateLimit};
 use crate::server::{Attention, Server};
 use crate::session::{Queued, Replies, Session};
@@ -201,11 +201,13 @@ fn execute(server: &Server, session: &mut Session, args: &[&[u8]], now_ms: u64, 
     commit(session, txn, mark, output);
     let Some((job, began_ns)) = left else { return DONE };
     match job {
-        Job::Soon(task) => {
-            let answer = perform(server, task);
-            settle(server, session, command, args, began_ns, answer, output);
-            DONE
-        }
+        Job::Soon(task) => match perform_first(server, task) {
+            Ok(answer) => {
+                settle(server, session, command, args, began_ns, answer, output);
+                DONE
+            }
+            Err(rest) => Begun::Deferred(Job::Apart(rest), Ticket { command, args: shortened(args), began_ns }),
+        },
         Job::Apart(_) | Job::Embedded(..) => Begun::Deferred(job, Ticket { command, args: shortened(args), began_ns }),
     }
 }

@@ -48,6 +48,7 @@ pub struct Work<'s> {
     /// When the job began, in Unix milliseconds.
     pub now_ms: u64,
     logged: Option<Lsn>,
+    rest: Option<Task>,
 }
 
 impl fmt::Debug for Work<'_> {
@@ -58,13 +59,18 @@ impl fmt::Debug for Work<'_> {
 
 impl<'s> Work<'s> {
     fn new(server: &'s Server) -> Work<'s> {
-        Work { server, now_ms: server.clock.now_ms(), logged: None }
+        Work { server, now_ms: server.clock.now_ms(), logged: None, rest: None }
     }
 
     /// Locks these entries.
     #[must_use]
     pub fn begin(&self, scope: Scope<'_>) -> Txn<'s> {
         self.server.shard.begin(scope, self.now_ms)
+    }
+
+    /// Leaves the longer part of the work to a background thread: it answers, and not what the present part returns.
+    pub fn leave(&mut self, rest: Task) {
+        self.rest = Some(rest);
     }
 
     /// Ends a transaction; the reply will not leave before its frame is as safe as the settings promise.
@@ -109,9 +115,26 @@ pub(crate) fn perform_job(server: &Server, job: Job) -> Answer {
     }
 }
 
-/// Does the work now, by this thread.
+/// Does the work now, by this thread, its longer part included.
 pub(crate) fn perform(server: &Server, task: impl FnOnce(&mut Work<'_>) -> Result<OwnedReply, CommandError>) -> Answer {
+    match perform_first(server, task) {
+        Ok(answer) => answer,
+        Err(rest) => perform(server, rest),
+    }
+}
+
+/// Does the work now but for its longer part.
+///
+/// # Errors
+/// The longer part.
+pub(crate) fn perform_first(
+    server: &Server,
+    task: impl FnOnce(&mut Work<'_>) -> Result<OwnedReply, CommandError>,
+) -> Result<Answer, Task> {
     let mut work = Work::new(server);
     let result = task(&mut work);
-    Answer { result, logged: work.logged }
+    match (result, work.rest) {
+        (Ok(_), Some(rest)) => Err(rest),
+        (result, _) => Ok(Answer { result, logged: work.logged }),
+    }
 }

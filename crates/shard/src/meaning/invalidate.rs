@@ -48,6 +48,16 @@ pub struct Invalidation<'a> {
     pub who: &'a str,
 }
 
+/// An invalidation that is published and not yet swept. Dropping it leaves the sweep to [`Shard::tick`].
+#[derive(Debug)]
+pub struct Published(Arc<Predicate>);
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.0.owned.store(false, Ordering::Relaxed);
+    }
+}
+
 /// What an invalidation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalidated {
@@ -119,8 +129,29 @@ impl Shard {
     /// # Errors
     /// [`MeaningError::NoCondition`], [`MeaningError::Write`].
     pub fn invalidate(&self, invalidation: &Invalidation<'_>, now_ms: u64) -> Result<Invalidated, MeaningError> {
+        let published = self.publish_invalidation(invalidation, now_ms)?;
+        self.finish_invalidation(published)
+    }
+
+    /// The first part of [`Shard::invalidate`]: some ten microseconds, after which nobody sees what is covered.
+    ///
+    /// # Errors
+    /// As [`Shard::invalidate`]; nothing was published.
+    pub fn publish_invalidation(
+        &self,
+        invalidation: &Invalidation<'_>,
+        now_ms: u64,
+    ) -> Result<Published, MeaningError> {
         let conditions = Conditions::of(invalidation)?;
-        let predicate = self.publish(conditions, invalidation, true, now_ms)?;
+        Ok(Published(self.publish(conditions, invalidation, true, now_ms)?))
+    }
+
+    /// The second part of [`Shard::invalidate`]: removes, counts, makes durable. If it is never called, a tick does it.
+    ///
+    /// # Errors
+    /// As [`Shard::invalidate`]; what is covered stays unseen, and is removed when the cause is gone.
+    pub fn finish_invalidation(&self, published: Published) -> Result<Invalidated, MeaningError> {
+        let predicate = Arc::clone(&published.0);
         let swept = self.sweep(&predicate);
         predicate.owned.store(false, Ordering::Relaxed);
         swept?;

@@ -121,6 +121,15 @@ impl fmt::Display for Conditions {
     }
 }
 
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Predicate")
+            .field("lsn", &self.lsn)
+            .field("conditions", &self.conditions.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Predicate {
     /// Whether it removes an entry of this database that was written at this stamp.
     pub(crate) fn covers(&self, db: u8, key: &[u8], annex: &Annex<'_>, value: &[u8]) -> bool {

@@ -176,16 +176,18 @@ fn invalidate<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'
         check_range(space, *threshold)?;
     }
     let (db, who) = (cx.session.db, who(cx.session));
+    let is_dry = request.dry_run.is_some();
     match request.meaning.take() {
-        None => Ok(leave_job(cx, true, move |work| answer(work, &request, None, false, db, &who))),
+        // Published by this thread, so that everybody sees it at once; swept by another.
+        None => Ok(leave_job(cx, is_dry, move |work| answer(work, request, None, false, db, &who))),
         Some((source, threshold)) => {
             let name = request.space.clone().unwrap_or_default();
             let made_here = source.text().is_some();
             request.about = source.text().map(str::to_owned);
             let rest = Box::new(move |work: &mut Work<'_>, blob: Vec<u8>| {
-                answer(work, &request, Some((&blob, threshold.similarity)), made_here, db, &who)
+                answer(work, request, Some((&blob, threshold.similarity)), made_here, db, &who)
             });
-            leave(cx, &name, source, true, rest)
+            leave(cx, &name, source, is_dry, rest)
         }
     }
 }
@@ -220,14 +222,14 @@ fn space_of(
 
 fn answer(
     work: &mut Work<'_>,
-    request: &Request,
+    request: Request,
     vector: Option<(&[u8], f32)>,
     made_here: bool,
     db: u8,
     who: &str,
 ) -> Result<OwnedReply, CommandError> {
     let shard = &work.server.shard;
-    let Some(space) = space_of(work.server, request, vector.map(|(blob, _)| blob.len() / 4), made_here)? else {
+    let Some(space) = space_of(work.server, &request, vector.map(|(blob, _)| blob.len() / 4), made_here)? else {
         // A space that was never made has no entries, as a key that was never set has no value.
         return Ok(if request.dry_run.is_some() { of_dry_run(DryRun::default()) } else { integer(0) });
     };
@@ -255,11 +257,15 @@ fn answer(
     if let Some(count) = request.dry_run {
         return Ok(of_dry_run(shard.dry_run(&invalidation, count, work.now_ms).map_err(meaning_error)?));
     }
-    let removed = shard.invalidate(&invalidation, work.now_ms).map_err(meaning_error)?.count;
+    let published = shard.publish_invalidation(&invalidation, work.now_ms).map_err(meaning_error)?;
     work.server.invalidations.count(InvalidationKind::of(&invalidation));
     let space_id = space.as_ref().map_or(NO_SPACE, |space| space.id());
-    request.noted(space_id, removed).note(work.server, request.watch, work.now_ms);
-    Ok(integer(removed))
+    work.leave(Box::new(move |work| {
+        let removed = work.server.shard.finish_invalidation(published).map_err(meaning_error)?.count;
+        request.noted(space_id, removed).note(work.server, request.watch, work.now_ms);
+        Ok(integer(removed))
+    }));
+    Ok(Reply::Null)
 }
 
 /// `[count, [[key, similarity]…], [[lower edge, count]…]]`
