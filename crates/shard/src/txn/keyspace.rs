@@ -13,7 +13,7 @@ use sutra_mmap_store::Location;
 impl Txn<'_> {
     /// Visits about `count` live entries of a database from `cursor` on (0 = start) and returns the next cursor (0 = done).
     /// An entry that stays for the whole iteration is visited, through every resize: the cursor is a stripe and a hash, and tables
-    /// are sorted by hash. Needs [`Scope::All`].
+    /// are sorted by hash. Needs [`Scope::All`](crate::Scope::All).
     pub fn scan(&self, db: u8, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], ValueKind)) -> u64 {
         let mut stripe_index = (cursor >> 32) as usize;
         let mut from = cursor as u32;
@@ -75,13 +75,13 @@ impl Txn<'_> {
         }
     }
 
-    /// Entries of a database (may count some that have expired but are not yet removed, as Redis does). Needs [`Scope::All`].
+    /// Entries of a database (may count some that have expired but are not yet removed, as Redis does). Needs [`Scope::All`](crate::Scope::All).
     #[must_use]
     pub fn database_len(&self, db: u8) -> u64 {
         (0..STRIPES).map(|stripe| self.stripe(stripe as u8).database(db).map_or(0, |d| d.table.len() as u64)).sum()
     }
 
-    /// A live key of the database, chosen by a random number. Needs [`Scope::All`].
+    /// A live key of the database, chosen by a random number. Needs [`Scope::All`](crate::Scope::All).
     #[must_use]
     pub fn random_key(&self, db: u8, number: u64) -> Option<Vec<u8>> {
         let start = (number >> 32) as usize % STRIPES;
@@ -109,7 +109,7 @@ impl Txn<'_> {
         None
     }
 
-    /// Removes every entry of a database. Needs [`Scope::All`].
+    /// Removes every entry of a database. Needs [`Scope::All`](crate::Scope::All).
     ///
     /// # Errors
     /// [`WriteError::Unavailable`] if the log has failed.
@@ -131,7 +131,7 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Exchanges two databases. Needs [`Scope::All`].
+    /// Exchanges two databases. Needs [`Scope::All`](crate::Scope::All).
     ///
     /// # Errors
     /// [`WriteError::Unavailable`] if the log has failed.
