@@ -49,6 +49,15 @@ struct Outcome {
     missing: usize,
     /// An older value, or one that was deleted.
     stale: usize,
+    /// Entries are missing or stale, and the log says nothing of it.
+    silent: bool,
+}
+
+impl Damage {
+    /// The end of a log file is missing.
+    fn shortens_log(&self) -> bool {
+        matches!(self.kind, Kind::Cut) && self.file.extension().is_some_and(|extension| extension == "wal")
+    }
 }
 
 #[test]
@@ -104,6 +113,12 @@ fn try_damages(mode: &str, settings: &[(&str, &str)]) {
     for round in 0..rounds {
         let damage = choose(sound.path(), &mut random);
         let outcome = try_one(sound.path(), settings, &truth, Some((&damage, &mut random)));
+        if outcome.silent {
+            // A log that was cut just behind a frame is a log that ended there. One byte less, and it must say so.
+            let cut = Damage { offset: damage.offset - 1, file: damage.file.clone(), kind: damage.kind };
+            let again = try_one(sound.path(), settings, &truth, Some((&cut, &mut random)));
+            assert!(damage.shortens_log() && !again.silent, "SUTRA_SEED={seed}: silent also after {cut:?}");
+        }
         eprintln!(
             "{mode} SUTRA_SEED={seed} round {round}: {:?} {} at {}: right {}, missing {}, stale {}, refused {}",
             damage.kind,
@@ -201,6 +216,7 @@ fn try_one(sound: &Path, settings: &[(&str, &str)], truth: &Truth, damage: Optio
     }
     let what = damage.as_ref().map_or("nothing".to_owned(), |(damage, _)| format!("{damage:?}"));
     let is_flip = damage.as_ref().is_some_and(|(damage, _)| matches!(damage.kind, Kind::FlippedBit));
+    let is_short = damage.as_ref().is_some_and(|(damage, _)| damage.shortens_log());
     if let Some((damage, random)) = damage {
         damage.apply(copy.path(), random);
     }
@@ -212,14 +228,14 @@ fn try_one(sound: &Path, settings: &[(&str, &str)], truth: &Truth, damage: Optio
             return Outcome { refused: true, ..Outcome::default() };
         }
     };
-    let outcome = read_all(&mut process.client(), truth, &what);
+    let mut outcome = read_all(&mut process.client(), truth, &what);
     let log = process.log_text();
+    if is_short && outcome.missing + outcome.stale > 0 && !log.contains("cut") && !log.contains("damage") {
+        return Outcome { silent: true, ..outcome };
+    }
     if outcome.missing > 0 {
-        assert!(
-            log.contains("cut") || says(&process, "damage"),
-            "{what}: {} entries are missing without a word:\n{log}",
-            outcome.missing
-        );
+        outcome.silent = !log.contains("cut") && !says(&process, "damage");
+        assert!(!outcome.silent, "{what}: {} entries are missing without a word:\n{log}", outcome.missing);
     }
     if outcome.stale > 0 {
         // A log that ends early cannot be told from one whose end never reached the disk: the state is then that of an earlier moment,
