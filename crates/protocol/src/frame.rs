@@ -6,14 +6,16 @@
 
 use crate::number::parse_i64;
 use crate::output::write_header;
+use bytes::{Buf, Bytes, BytesMut};
 use std::fmt;
+use std::ops::Range;
 
-/// A reply, owned.
+/// A reply. Bulk strings are `B`: bytes of their own, or parts of the buffer that was read ([`FrameDecoder::decode_shared`]).
 ///
 /// Text that is not UTF-8 (an error may quote a request's bytes) has its bad bytes replaced by U+FFFD; bulk strings are
 /// kept as they are.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Frame {
+pub enum Frame<B = Vec<u8>> {
     /// `+`
     Simple(String),
     /// `-`, and RESP3's `!`: the whole text with its prefix.
@@ -21,17 +23,17 @@ pub enum Frame {
     /// `:`
     Integer(i64),
     /// `$`
-    Bulk(Vec<u8>),
+    Bulk(B),
     /// `_`, and RESP2's `$-1` and `*-1`.
     Null,
     /// `*`
-    Array(Vec<Frame>),
+    Array(Vec<Frame<B>>),
     /// `%`
-    Map(Vec<(Frame, Frame)>),
+    Map(Vec<(Frame<B>, Frame<B>)>),
     /// `~`
-    Set(Vec<Frame>),
+    Set(Vec<Frame<B>>),
     /// `>`: not the answer to a request.
-    Push(Vec<Frame>),
+    Push(Vec<Frame<B>>),
     /// `,`
     Double(f64),
     /// `#`
@@ -43,15 +45,48 @@ pub enum Frame {
         /// `txt` or `mkd`: three bytes.
         format: [u8; 3],
         /// The text.
-        text: Vec<u8>,
+        text: B,
     },
     /// `|`: a reply with remarks that may be ignored.
     Attribute {
         /// The remarks.
-        attributes: Vec<(Frame, Frame)>,
+        attributes: Vec<(Frame<B>, Frame<B>)>,
         /// The reply.
-        reply: Box<Frame>,
+        reply: Box<Frame<B>>,
     },
+}
+
+/// A frame whose bulk strings are places in the buffer.
+type Placed = Frame<Range<usize>>;
+
+impl<B> Frame<B> {
+    /// The same with every bulk string replaced. Recursive: the nesting is bounded by the decoder that made the frame.
+    #[must_use]
+    pub fn map<C>(self, cut: &mut impl FnMut(B) -> C) -> Frame<C> {
+        let mut all = |frames: Vec<Frame<B>>| frames.into_iter().map(|frame| frame.map(cut)).collect();
+        match self {
+            Frame::Simple(text) => Frame::Simple(text),
+            Frame::Error(text) => Frame::Error(text),
+            Frame::Integer(number) => Frame::Integer(number),
+            Frame::Bulk(bytes) => Frame::Bulk(cut(bytes)),
+            Frame::Null => Frame::Null,
+            Frame::Array(frames) => Frame::Array(all(frames)),
+            Frame::Set(frames) => Frame::Set(all(frames)),
+            Frame::Push(frames) => Frame::Push(all(frames)),
+            Frame::Map(pairs) => Frame::Map(map_pairs(pairs, cut)),
+            Frame::Double(number) => Frame::Double(number),
+            Frame::Boolean(truth) => Frame::Boolean(truth),
+            Frame::BigNumber(digits) => Frame::BigNumber(digits),
+            Frame::Verbatim { format, text } => Frame::Verbatim { format, text: cut(text) },
+            Frame::Attribute { attributes, reply } => {
+                Frame::Attribute { attributes: map_pairs(attributes, cut), reply: Box::new(reply.map(cut)) }
+            }
+        }
+    }
+}
+
+fn map_pairs<B, C>(pairs: Vec<(Frame<B>, Frame<B>)>, cut: &mut impl FnMut(B) -> C) -> Vec<(Frame<C>, Frame<C>)> {
+    pairs.into_iter().map(|(key, value)| (key.map(cut), value.map(cut))).collect()
 }
 
 /// What a server may send.
@@ -149,6 +184,8 @@ pub struct FrameDecoder {
     position: usize,
     /// How far the end of the line at `position` has been looked for.
     scanned: usize,
+    /// See [`FrameDecoder::bytes_wanted`].
+    wanted: usize,
     /// The aggregates that are not complete, the outermost first.
     open: Vec<Open>,
 }
@@ -159,7 +196,7 @@ struct Open {
     kind: u8,
     /// Elements that are still to come; an attribute counts its reply too.
     left: usize,
-    elements: Vec<Frame>,
+    elements: Vec<Placed>,
 }
 
 impl FrameDecoder {
@@ -175,6 +212,39 @@ impl FrameDecoder {
     /// # Errors
     /// See [`FrameError`]. The decoder cannot be used any more.
     pub fn decode(&mut self, buffer: &[u8], limits: &FrameLimits) -> Result<Option<(Frame, usize)>, FrameError> {
+        let placed = self.placed(buffer, limits)?;
+        Ok(placed.map(|(frame, consumed)| (frame.map(&mut |place| buffer[place].to_vec()), consumed)))
+    }
+
+    /// Takes the frame at the start of `buffer` out of it, without copying: bulk strings share the buffer's memory, all of which lives as
+    /// long as any of them. `None`: call again when more bytes were appended.
+    ///
+    /// # Errors
+    /// See [`FrameError`]. The decoder cannot be used any more.
+    pub fn decode_shared(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: &FrameLimits,
+    ) -> Result<Option<Frame<Bytes>>, FrameError> {
+        let Some((frame, consumed)) = self.placed(buffer, limits)? else { return Ok(None) };
+        // Most replies to writes have nothing to share; taking them out costs nothing then.
+        let bytes = if matches!(frame, Frame::Simple(_) | Frame::Integer(_) | Frame::Null) {
+            buffer.advance(consumed);
+            Bytes::new()
+        } else {
+            buffer.split_to(consumed).freeze()
+        };
+        Ok(Some(frame.map(&mut |place| bytes.slice(place))))
+    }
+
+    /// How many more bytes are needed at least, as far as the value at the current place declares it; for reserving room. 0 if not known.
+    #[must_use]
+    pub fn bytes_wanted(&self) -> usize {
+        self.wanted
+    }
+
+    fn placed(&mut self, buffer: &[u8], limits: &FrameLimits) -> Result<Option<(Placed, usize)>, FrameError> {
+        self.wanted = 0;
         while let Some(item) = self.item(buffer, limits)? {
             let mut frame = match item {
                 Item::Open(open) if open.left > 0 => {
@@ -227,18 +297,23 @@ impl FrameDecoder {
             b'$' | b'*' if line == b"-1" => Frame::Null,
             b'$' | b'=' | b'!' => {
                 let bulk_bytes = declared(line, limits.bulk_bytes_max, FrameError::BulkTooLong)?;
-                if buffer.len() - next < bulk_bytes.saturating_add(2) {
+                let wanted = bulk_bytes.saturating_add(2);
+                if buffer.len() - next < wanted {
+                    self.wanted = wanted - (buffer.len() - next);
                     return Ok(None);
                 }
                 let (bulk, behind) = buffer[next..].split_at(bulk_bytes);
+                let place = next..next + bulk_bytes;
                 if !behind.starts_with(b"\r\n") {
                     return Err(FrameError::MissingLineEnd);
                 }
                 self.position = next + bulk_bytes + 2;
                 return Ok(Some(Item::Frame(match (kind, bulk) {
-                    (b'$', _) => Frame::Bulk(bulk.to_vec()),
+                    (b'$', _) => Frame::Bulk(place),
                     (b'!', _) => Frame::Error(text(bulk)),
-                    (_, [a, b, c, b':', text @ ..]) => Frame::Verbatim { format: [*a, *b, *c], text: text.to_vec() },
+                    (_, [a, b, c, b':', ..]) => {
+                        Frame::Verbatim { format: [*a, *b, *c], text: place.start + 4..place.end }
+                    }
                     _ => return Err(FrameError::InvalidValue(kind)),
                 })));
             }
@@ -275,12 +350,12 @@ impl FrameDecoder {
 }
 
 enum Item {
-    Frame(Frame),
+    Frame(Placed),
     Open(Open),
 }
 
 impl Open {
-    fn close(mut self) -> Frame {
+    fn close(mut self) -> Placed {
         match self.kind {
             b'~' => Frame::Set(self.elements),
             b'>' => Frame::Push(self.elements),
@@ -294,7 +369,7 @@ impl Open {
     }
 }
 
-fn pairs(elements: Vec<Frame>) -> Vec<(Frame, Frame)> {
+fn pairs(elements: Vec<Placed>) -> Vec<(Placed, Placed)> {
     let mut pairs = Vec::with_capacity(elements.len() / 2);
     let mut elements = elements.into_iter();
     while let (Some(key), Some(value)) = (elements.next(), elements.next()) {

@@ -1,6 +1,6 @@
 //! Replies: what goes out in either version, what a client reads back, and what it refuses.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use sutra_protocol::{
@@ -335,6 +335,25 @@ proptest! {
         let more = [&bytes[..], b":7\r\n"].concat();
         prop_assert_eq!(resumed.decode(&more, &limits), Ok(Some((seen(&reply, version), bytes.len()))));
         prop_assert_eq!(resumed.decode(&more[bytes.len()..], &limits), Ok(Some((Frame::Integer(7), 4))));
+    }
+
+    #[test]
+    fn frames_that_share_the_buffer_are_the_same_frames(replies in proptest::collection::vec(replies(), 1..5), version in versions(), cut in any::<prop::sample::Index>()) {
+        let limits = FrameLimits::default();
+        let bytes = replies.iter().map(|reply| encoded(reply, version)).collect::<Vec<_>>().concat();
+        let (first, rest) = bytes.split_at(cut.index(bytes.len() + 1));
+        let mut decoder = FrameDecoder::new();
+        let mut buffer = BytesMut::from(first);
+        let mut frames = Vec::new();
+        for piece in [&b""[..], rest] {
+            buffer.extend_from_slice(piece);
+            while let Some(frame) = decoder.decode_shared(&mut buffer, &limits).expect("well formed") {
+                frames.push(frame.map(&mut |bytes: Bytes| bytes.to_vec()));
+            }
+            prop_assert!(decoder.bytes_wanted() <= rest.len());
+        }
+        prop_assert_eq!(frames, replies.iter().map(|reply| seen(reply, version)).collect::<Vec<_>>());
+        prop_assert!(buffer.is_empty());
     }
 
     #[test]
