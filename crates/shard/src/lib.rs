@@ -38,7 +38,7 @@ pub use meaning::Fault;
 pub use meaning::{
     Annotations, Audit, DIMENSION_MAX, Details, DryRun, FeedbackReport, Filters, Hit, Invalidated, Invalidation,
     LEASE_MS_MAX, LeaseGrant, Lookup, MeaningError, MeaningStats, Published, Quantization, SPACE_NAME_BYTES_MAX,
-    Search, Space, SpaceCounters, SpaceOptions, TopEntry, VectorOf,
+    Search, Served, Space, SpaceCounters, SpaceOptions, TopEntry, VectorOf,
 };
 pub use options::{Limits, Options};
 pub use progress::Progress;

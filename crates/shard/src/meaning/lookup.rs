@@ -101,6 +101,17 @@ pub struct Hit {
     pub guarded: u32,
 }
 
+/// A string that is read by its key.
+#[derive(Debug, Clone, Copy)]
+pub struct Served<'t> {
+    /// The value.
+    pub value: StringRef<'t>,
+    /// When it expires, in Unix milliseconds; `None`: never.
+    pub expires_at_ms: Option<u64>,
+    /// What it costs to compute again, if that is known.
+    pub cost: Option<f32>,
+}
+
 /// What is known of an entry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Details {
@@ -482,6 +493,25 @@ impl Shard {
 }
 
 impl Txn<'_> {
+    /// The live string of a key with the little that every caller of a native read needs, at the price of [`Txn::string`]. Counts a keyspace hit
+    /// or miss, refreshes recency, and counts the entry's hit.
+    ///
+    /// # Errors
+    /// [`crate::WriteError::WrongType`] if the entry is no string.
+    pub fn serve(&self, db: u8, key: &[u8]) -> Result<Option<Served<'_>>, crate::WriteError> {
+        let Some(found) = self.read(db, key) else { return Ok(None) };
+        let Value::String(value) = self.value(&found) else { return Err(crate::WriteError::WrongType) };
+        let cost = match found.record() {
+            Some(record) => record.cost(),
+            // A string that was changed in place: rare enough to be found twice.
+            None => self.peek(db, key).and_then(|entry| entry.as_put().cost),
+        };
+        if let Some(row) = self.row_of(self.hash_of(key), found.slot) {
+            self.shard.count_hit(row);
+        }
+        Ok(Some(Served { value, expires_at_ms: found.expires_at_ms(), cost }))
+    }
+
     /// The live entry and what is known of it. Counts a keyspace hit or miss, refreshes recency, and counts the entry's hit.
     ///
     /// # Errors

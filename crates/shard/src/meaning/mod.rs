@@ -20,7 +20,7 @@ pub use fault::Fault;
 pub use feedback::FeedbackReport;
 pub use invalidate::{Audit, DryRun, Invalidated, Invalidation, Published};
 pub use lease::LeaseGrant;
-pub use lookup::{Details, Filters, Hit, Lookup, Search, TopEntry};
+pub use lookup::{Details, Filters, Hit, Lookup, Search, Served, TopEntry};
 pub use space::{DIMENSION_MAX, Quantization, SPACE_NAME_BYTES_MAX, Space, SpaceCounters, SpaceOptions};
 pub use write::{Annotations, VectorOf};
 

@@ -70,6 +70,14 @@ impl Shard {
         self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).by_id(id).cloned()
     }
 
+    /// Counts a hit of an entry by its row.
+    pub(crate) fn count_hit(&self, row: RowRef) {
+        let registry = self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(space) = registry.by_id(row.space) {
+            space.rows.count_hit(row.row);
+        }
+    }
+
     /// All spaces, that of entries without a vector included. The list is a copy: who goes through it may lock stripes.
     pub(crate) fn all_spaces(&self) -> Vec<Arc<Space>> {
         self.meaning.registry.read().unwrap_or_else(PoisonError::into_inner).all()

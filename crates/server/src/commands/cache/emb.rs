@@ -9,7 +9,7 @@ use crate::commands::expiry::TimeOption;
 use sha2::{Digest, Sha256};
 use sutra_protocol::Reply;
 use sutra_protocol::number::parse_f64;
-use sutra_shard::{Annotations, Facts, Put, Value, VectorOf};
+use sutra_shard::{Annotations, Facts, Put, VectorOf};
 
 /// CACHE.EMB.MGET.
 pub static MGET: Spec = Spec {
@@ -74,14 +74,13 @@ fn mget<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, Co
     let cx: &'t Context<'_, '_> = cx;
     let native = &cx.session.client.worker.native;
     let vector = |key: &Vec<u8>| {
-        let entry = cx.txn.get(db, key);
-        let cost = entry.as_ref().and_then(|entry| entry.as_put().cost);
-        match entry.map(|entry| entry.value) {
-            Some(Value::String(value)) => {
-                native.hit(cost);
-                bulk(value)
+        // What is no string is no vector either.
+        match cx.txn.serve(db, key).ok().flatten() {
+            Some(served) => {
+                native.hit(served.cost);
+                bulk(served.value)
             }
-            Some(Value::Hash(_)) | None => {
+            None => {
                 native.missed();
                 Reply::Null
             }
