@@ -65,7 +65,8 @@ impl Policy {
     }
 
     /// Whether only entries that expire may be evicted.
-    const fn spares_persistent(self) -> bool {
+    #[must_use]
+    pub const fn spares_persistent(self) -> bool {
         match self {
             Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl => true,
             Self::AllkeysLru | Self::AllkeysLfu | Self::AllkeysRandom | Self::NoEviction | Self::Cost => false,

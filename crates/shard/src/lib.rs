@@ -20,6 +20,7 @@ mod options;
 mod passes;
 mod progress;
 mod recovery;
+mod sampling;
 mod shard;
 #[doc(hidden)]
 pub mod slot;

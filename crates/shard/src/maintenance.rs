@@ -8,7 +8,7 @@ use crate::slot::{Slot, SlotKind};
 use crate::txn::Txn;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use sutra_eviction::{Candidate, Facts, Policy, Pool, SegmentFacts, choose_compaction, choose_keepers, choose_victims};
+use sutra_eviction::{Candidate, Facts, Policy, SegmentFacts, choose_compaction, choose_keepers, choose_victims};
 use sutra_eviction::{evicts, frequency, needs_record, rank};
 use sutra_mmap_store::{Location, SegmentPhase, SegmentState};
 
@@ -30,8 +30,6 @@ const DEAD_BYTES_MAX: u64 = 512 << 20;
 const COMPACTION_ROUNDS_PER_TICK: usize = 4;
 /// Groups compacted in one round. Nothing is evicted, so there is no need to choose carefully.
 const COMPACTION_GROUPS_PER_ROUND: usize = 8;
-/// Slots sampled to find one entry to evict when the number of entries is the limit.
-const SAMPLES: usize = 10;
 /// Bytes of records that are checked against their CRC in one tick after a restart.
 const VERIFY_BYTES_PER_TICK: u64 = 128 << 20;
 
@@ -87,17 +85,15 @@ impl Shard {
     /// [`WriteError::OutOfMemory`] if there is no room and nothing may or can be evicted; [`WriteError::Unavailable`] if the log or store
     /// has failed.
     pub fn make_room(&self, incoming_bytes: u64, now_ms: u64) -> Result<(), WriteError> {
+        if self.is_full_of_entries() {
+            self.make_room_for_entry(now_ms)?;
+        }
         if self.has_room(incoming_bytes) { Ok(()) } else { self.make_room_slowly(incoming_bytes, now_ms) }
     }
 
     fn has_room(&self, incoming_bytes: u64) -> bool {
         // A large value gets a segment of its own, rounded up: an eighth more than its bytes is on the safe side.
-        self.free_room() >= incoming_bytes + incoming_bytes / 8 + self.reserve_bytes() && !self.has_too_many_entries()
-    }
-
-    fn has_too_many_entries(&self) -> bool {
-        let max = self.max_entries.load(Ordering::Relaxed);
-        max != 0 && self.entries.load(Ordering::Relaxed) >= i64::try_from(max).unwrap_or(i64::MAX)
+        self.free_room() >= incoming_bytes + incoming_bytes / 8 + self.reserve_bytes()
     }
 
     /// Room kept for merges, which write before they free.
@@ -163,12 +159,6 @@ impl Shard {
             if self.has_room(incoming_bytes) {
                 return Ok(());
             }
-            if self.has_too_many_entries() {
-                if !self.evict_one_entry(&mut maintenance, now_ms) {
-                    return Err(WriteError::OutOfMemory);
-                }
-                continue;
-            }
             let mut freed = 0;
             if !limit_binds {
                 // One round of compaction; if that does not help, the store may spread up to the memory limit until the next tick.
@@ -186,7 +176,7 @@ impl Shard {
                 freed += self.merge(&mut maintenance, now_ms, evicts(policy));
             } else if evicts(policy) {
                 if self.heap_bytes.load(Ordering::Relaxed) > 0 {
-                    freed += self.evict_heap(&mut maintenance, now_ms);
+                    freed += self.evict_heap(now_ms);
                 }
                 if freed == 0 {
                     freed += self.merge(&mut maintenance, now_ms, true);
@@ -224,7 +214,15 @@ impl Shard {
 
     // ---- ranks ----
 
-    fn slot_rank(&self, txn: &Txn<'_>, stripe: u8, policy: Policy, slot: Slot, now_ms: u64, random: u32) -> f32 {
+    pub(crate) fn slot_rank(
+        &self,
+        txn: &Txn<'_>,
+        stripe: u8,
+        policy: Policy,
+        slot: Slot,
+        now_ms: u64,
+        random: u32,
+    ) -> f32 {
         let (ttl_ms, bytes, cost) = if needs_record(policy) || slot.kind() == SlotKind::Heap {
             txn.slot_facts(stripe, slot, now_ms)
         } else {
@@ -246,88 +244,7 @@ impl Shard {
         rank(policy, &Facts { idle_ms, frequency, ttl_ms, bytes, cost }, random)
     }
 
-    // ---- single entries ----
-
-    /// Evicts the least worthy of some sampled entries; whether there was one.
-    fn evict_one_entry(&self, maintenance: &mut Maintenance, now_ms: u64) -> bool {
-        let policy = self.policy();
-        if !evicts(policy) {
-            return false;
-        }
-        match self.sample(maintenance, policy, now_ms, SAMPLES, |_| true) {
-            Some(worst) => {
-                self.evict(worst, now_ms);
-                self.tally.evicted_entries.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Evicts sampled heap values while they are the least worthy of a sample of all entries. Returns bytes freed.
-    fn evict_heap(&self, maintenance: &mut Maintenance, now_ms: u64) -> u64 {
-        let policy = self.policy();
-        let before = self.heap_bytes.load(Ordering::Relaxed);
-        let wanted = u64::from(self.segment_bytes);
-        let alone = self.store.live_bytes() == 0;
-        for _ in 0..256 {
-            let worst = self.sample(maintenance, policy, now_ms, SAMPLES, |_| true);
-            let Some(worst) = worst else { break };
-            if worst.kind != SlotKind::Heap && !alone {
-                break;
-            }
-            self.evict(worst, now_ms);
-            self.tally.evicted_memory.fetch_add(1, Ordering::Relaxed);
-            if before.saturating_sub(self.heap_bytes.load(Ordering::Relaxed)) >= wanted {
-                break;
-            }
-        }
-        before.saturating_sub(self.heap_bytes.load(Ordering::Relaxed))
-    }
-
-    fn sample(
-        &self,
-        maintenance: &mut Maintenance,
-        policy: Policy,
-        now_ms: u64,
-        samples: usize,
-        accepts: impl Fn(Slot) -> bool,
-    ) -> Option<Sampled> {
-        let mut pool: Pool<Sampled> = Pool::new();
-        let mut seen = 0;
-        // An almost empty keyspace has few filled stripes; then all of them are looked at.
-        for _ in 0..STRIPES * 2 {
-            let number = maintenance.next_random();
-            let stripe = (number >> 56) as u8;
-            let txn = Txn::begin_stripe(self, stripe, now_ms);
-            txn.for_each_database(stripe, |db, database| {
-                let mut taken = 0;
-                database.table.scan(number as u32, 2, |_, slot| {
-                    if taken < 4 && accepts(slot) {
-                        taken += 1;
-                        seen += 1;
-                        let value = self.slot_rank(&txn, stripe, policy, slot, now_ms, number as u32 ^ slot.hash());
-                        if value.is_finite() {
-                            let hash = KeyHash { stripe, slot: slot.hash() };
-                            pool.offer(Sampled { db, hash, location: slot.location(), kind: slot.kind() }, value);
-                        }
-                    }
-                });
-            });
-            if seen >= samples {
-                break;
-            }
-        }
-        pool.take()
-    }
-
-    fn evict(&self, worst: Sampled, now_ms: u64) {
-        let mut txn = Txn::begin_stripe(self, worst.hash.stripe, now_ms);
-        txn.remove_slot_at(worst.db, worst.hash, worst.location, worst.kind);
-        self.remember(worst.hash, 0);
-    }
-
-    fn remember(&self, hash: KeyHash, frequency: u8) {
+    pub(crate) fn remember(&self, hash: KeyHash, frequency: u8) {
         if self.policy() == Policy::Cost {
             self.ghosts.lock().unwrap_or_else(PoisonError::into_inner).remember(hash.to_u64(), frequency);
         }
@@ -579,6 +496,7 @@ impl Shard {
         }
         self.verify(&mut maintenance, now_ms);
         drop(maintenance);
+        self.evict_excess_entries(now_ms);
         if let Err(error) = self.tick_meaning(now_ms) {
             tracing::warn!(%error, "invalidations could not be completed");
         }
@@ -699,15 +617,6 @@ impl Shard {
     }
 }
 
-/// An entry found by sampling.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Sampled {
-    db: u8,
-    hash: KeyHash,
-    location: u64,
-    kind: SlotKind,
-}
-
 /// What became of a record that a merge wanted to move.
 pub(crate) enum Moved {
     /// It has a new location; so many bytes.
@@ -722,13 +631,17 @@ pub(crate) enum Moved {
 
 impl Maintenance {
     fn next_random(&mut self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood 2014).
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
+        next_random(&mut self.random)
     }
+}
+
+/// splitmix64 (Steele, Lea, Flood 2014).
+pub(crate) fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ z >> 31
 }
 
 fn mean_rank(tally: &SegmentTally) -> f64 {

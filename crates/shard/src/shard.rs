@@ -1,6 +1,6 @@
 //! The shard: stripes, store, log and limits, joined.
 //!
-//! Lock order: maintenance → stripes (ascending) → the store's open segment, the log's buffer. Nothing waits for input or output under
+//! Lock order: maintenance → sampler → stripes (ascending) → the store's open segment, the log's buffer. Nothing waits for input or output under
 //! a stripe's lock.
 
 use crate::api::{DatabaseStats, Scope, WriteError};
@@ -10,6 +10,7 @@ use crate::maintenance::Maintenance;
 use crate::meaning::Meaning;
 use crate::ops::{Edit, Op};
 use crate::options::Limits;
+use crate::sampling::Sampler;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::{HeapEntry, Stripe};
 use crate::txn::Txn;
@@ -50,6 +51,8 @@ pub struct Shard {
     pub(crate) ghosts: Mutex<Ghosts>,
     pub(crate) damaged: Mutex<Vec<(u8, KeyHash, Location)>>,
     pub(crate) maintenance: Mutex<Maintenance>,
+    /// Chooses entries that go one by one. Not part of `maintenance`: a write under a limit on entries must not wait for a merge.
+    pub(crate) sampler: Mutex<Sampler>,
     pub(crate) checkpoint_due: AtomicBool,
     pub(crate) checkpoint_log_bytes: u64,
     hash_fields_max: AtomicUsize,
@@ -130,6 +133,7 @@ impl Shard {
             ghosts: Mutex::new(Ghosts::new(0)),
             damaged: Mutex::default(),
             maintenance: Mutex::default(),
+            sampler: Mutex::default(),
             checkpoint_due: AtomicBool::new(false),
             checkpoint_log_bytes: u64::MAX,
             hash_fields_max: AtomicUsize::new(HashOptions::default().fields_max),
