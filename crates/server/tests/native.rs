@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use sutra_cache::clients::Signal;
 use sutra_cache::clock::Clock;
 use sutra_cache::meaning::embedding::Embedding;
 use sutra_cache::net::{Handle, serve};
@@ -103,6 +104,11 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waiting for: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Whether every connection has been told.
+fn has_arrived(server: &Server, signal: Signal) -> bool {
+    server.clients.list().iter().all(|client| client.is_signalled(signal))
 }
 
 fn lease(client: &mut Client, line: &str) -> String {
@@ -231,10 +237,28 @@ fn a_stop_lets_a_command_that_waits_for_the_embedder_be_answered() {
     embedder.wait_for("hello");
     let server = Arc::clone(handle.server());
     let stopping = std::thread::spawn(move || handle.stop(Stop::Save));
-    until("the stop has begun", || server.is_stopping());
+    // Not merely asked of the server: what a connection begins before the stop has reached it is answered, too.
+    until("the stop has reached the connection", || has_arrived(&server, Signal::STOP));
     embedder.answer(&[1.0, 0.0]);
     assert_eq!(slow.receive().expect("answered before the end"), Frame::Simple("OK".into()));
     assert!(slow.receive().is_err(), "nothing after it is executed");
+    stopping.join().expect("the server stops");
+}
+
+/// The connection was closed with bytes of the client unread, which makes the system reset it: replies on their way are lost.
+#[test]
+fn a_stop_ends_connections_in_order_even_if_more_was_sent_than_is_answered() {
+    let (handle, embedder) = start_slow();
+    let mut slow = connect(handle.address());
+    slow.send(b"CACHE.SET k v IN s TEXT hello\r\n").expect("sent");
+    embedder.wait_for("hello");
+    slow.send(&b"PING\r\n".repeat(1_000)).expect("sent");
+    let server = Arc::clone(handle.server());
+    let stopping = std::thread::spawn(move || handle.stop(Stop::Save));
+    until("the stop has reached the connection", || has_arrived(&server, Signal::STOP));
+    embedder.answer(&[1.0, 0.0]);
+    assert_eq!(slow.receive().expect("answered before the end"), Frame::Simple("OK".into()));
+    assert_eq!(slow.receive().expect_err("the end").kind(), std::io::ErrorKind::UnexpectedEof);
     stopping.join().expect("the server stops");
 }
 

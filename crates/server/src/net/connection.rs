@@ -100,7 +100,13 @@ impl Connection {
                 Event::Answer(ticket, Some(answer)) => self.finish(&ticket, answer),
                 Event::Answer(_, None) => return,
                 Event::Mail => self.take_mail(),
-                Event::End => return,
+                Event::End => {
+                    if self.session.client.is_signalled(Signal::STOP) {
+                        // Requests that the stop left unread must not cost the peer the replies before them.
+                        self.linger();
+                    }
+                    return;
+                }
             }
             if let Some(lsn) = self.session.logged.take() {
                 end_of_round().await;
