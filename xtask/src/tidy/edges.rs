@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // Of eviction only the names of the policies, which are part of the shard's options.
     ("sutra-cache", &["sutra-shard", "sutra-protocol", "sutra-eviction", "sutra-embed"]),
-    ("sutra-client", &["sutra-protocol"]),
+    ("sutra-cache-client", &["sutra-protocol"]),
     // It simulates the storage below the stores.
     ("sutra-testkit", &["sutra-wal", "sutra-mmap-store"]),
 ];
@@ -32,7 +32,7 @@ const TESTS_ONLY: &str = "sutra-testkit";
 
 /// Packages of others that stay in one room.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("tokio", &["sutra-cache", "sutra-client"]),
+    ("tokio", &["sutra-cache", "sutra-cache-client"]),
     ("tracing-subscriber", &["sutra-cache"]),
     ("memmap2", &["sutra-mmap-store", "sutra-hnsw-index"]),
     ("crossbeam-epoch", &["sutra-mmap-store"]),

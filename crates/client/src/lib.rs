@@ -1,0 +1,5 @@
+//! The client library of Sutra Cache.
+
+#![forbid(unsafe_code)]
+
+pub mod codec;
