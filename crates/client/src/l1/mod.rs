@@ -34,7 +34,7 @@
 //! - Its ticket is older, and its insertion locks first: it may store, and the removal that waits for the lock takes it out again.
 //!
 //! There is no fourth place, since removal and insertion hold the same lock. Keys that share a bucket refuse each other's insertions
-//! now and then; that costs a hit, never truth. A generation would have to be raised 2⁶⁴ times during one read to come round.
+//! now and then; that costs a hit, never truth. A generation would have to be raised 2^64 times during one read to come round.
 //!
 //! The same holds for [`L1::invalidate_all`] with the epoch in the place of the generation. [`L1::suspend`] makes the epoch odd and
 //! drops everything: while it is odd, nothing is served, no ticket is good, and tickets of before stay bad after [`L1::resume`]. It is
