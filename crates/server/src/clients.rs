@@ -4,14 +4,16 @@
 //! Others reach a connection by raising a [`Signal`] and waking it. Lock order: the registry before a client's own locks, and
 //! neither is held while entries are locked by the same thread for writing to a socket.
 
+use crate::mailbox::Mailbox;
 use crate::statistics::Worker;
+use crate::tracking::{Change, TrackingState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Bytes of pushed data (MONITOR) that may wait for a client that does not read; beyond them it is closed.
+/// Bytes of pushed data (MONITOR, CLIENT TRACKING) that may wait for a client that does not read; beyond them it is closed.
 pub const MAILBOX_BYTES_MAX: usize = 32 << 20;
 
 /// What others ask of a connection; bits of one word.
@@ -64,12 +66,17 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// It watches all commands.
     pub monitor: AtomicBool,
+    /// Whether it is told of changes (CLIENT TRACKING).
+    pub tracking: TrackingState,
     /// The counters of its thread.
     pub worker: Arc<Worker>,
     names: Mutex<Names>,
     signals: AtomicU32,
     waker: Mutex<Option<Waker>>,
-    mailbox: Mutex<Vec<u8>>,
+    mailbox: Mutex<Mailbox>,
+    /// Of the mailbox.
+    mail_bytes: AtomicUsize,
+    gone: AtomicBool,
 }
 
 /// What a client says of itself.
@@ -129,18 +136,66 @@ impl Client {
 
     /// Puts bytes that nobody asked for in front of the client's next replies; a client that lets them pile up is closed.
     pub fn push(&self, bytes: &[u8]) {
-        let full = {
-            let mut mailbox = lock(&self.mailbox);
-            mailbox.extend_from_slice(bytes);
-            mailbox.len() > MAILBOX_BYTES_MAX
-        };
-        self.signal(if full { Signal::KILL } else { Signal::MAIL });
+        self.put(bytes.len(), |mailbox| mailbox.add_lines(bytes));
+    }
+
+    /// Tells it of a change, behind the reply that is being made and in front of the next. Never waits; the same bound holds.
+    pub(crate) fn post(&self, change: Change<'_>) {
+        self.put(0, |mailbox| mailbox.add(change));
+    }
+
+    fn put(&self, bytes: usize, add: impl FnOnce(&mut Mailbox)) {
+        let mut mailbox = lock(&self.mailbox);
+        if self.is_gone() {
+            return;
+        }
+        let (was_empty, before) = (mailbox.is_empty(), mailbox.len_bytes());
+        if before + bytes <= MAILBOX_BYTES_MAX {
+            add(&mut mailbox);
+        }
+        let after = mailbox.len_bytes();
+        self.account_mail(after.wrapping_sub(before));
+        drop(mailbox);
+        if after.max(before + bytes) > MAILBOX_BYTES_MAX {
+            self.signal(Signal::KILL);
+        } else if was_empty {
+            // Whoever takes the mail takes what is added until then.
+            self.signal(Signal::MAIL);
+        }
     }
 
     /// Takes what was pushed.
-    pub fn take_mail(&self) -> Vec<u8> {
+    pub(crate) fn take_mail(&self) -> Mailbox {
         self.signals.fetch_and(!Signal::MAIL.0, Ordering::Acquire);
-        std::mem::take(&mut *lock(&self.mailbox))
+        let mut mailbox = lock(&self.mailbox);
+        let mail = std::mem::take(&mut *mailbox);
+        self.account_mail(mail.len_bytes().wrapping_neg());
+        mail
+    }
+
+    fn account_mail(&self, grown: usize) {
+        if grown != 0 {
+            self.mail_bytes.fetch_add(grown, Ordering::Relaxed);
+            self.worker.mail_bytes.fetch_add(grown as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that wait in its mailbox.
+    #[must_use]
+    pub fn mail_bytes(&self) -> usize {
+        self.mail_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether its connection has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Its connection has ended: nothing more is put into its mailbox.
+    pub(crate) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        drop(self.take_mail());
     }
 
     /// Notes how much memory its buffers take; only its own connection may call this.
@@ -190,11 +245,14 @@ impl Clients {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
+            tracking: TrackingState::default(),
             worker,
             names: Mutex::new(Names { user: "default".to_owned(), ..Names::default() }),
             signals: AtomicU32::new(0),
             waker: Mutex::new(None),
-            mailbox: Mutex::new(Vec::new()),
+            mailbox: Mutex::default(),
+            mail_bytes: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
         })
     }
 
@@ -286,7 +344,8 @@ mod tests {
         let client = client(&clients);
         client.push(b"one");
         assert!(client.is_signalled(Signal::MAIL) && !client.is_signalled(Signal::KILL));
-        assert_eq!(client.take_mail(), b"one");
+        assert_eq!(client.take_mail().encode(sutra_protocol::Version::Resp2), b"one");
+        assert_eq!((client.mail_bytes(), client.worker.mail_bytes.load(Ordering::Relaxed)), (0, 0));
         assert!(!client.is_any_signalled());
         client.push(&vec![0; MAILBOX_BYTES_MAX + 1]);
         assert!(client.is_signalled(Signal::KILL));

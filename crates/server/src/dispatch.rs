@@ -10,6 +10,7 @@ use crate::server::{Attention, Server};
 use crate::session::{Queued, Replies, Session};
 use crate::slowlog::shortened;
 use crate::table::{Command, Handling, table};
+use crate::tracking::Tracking;
 use crate::transaction;
 use std::sync::atomic::Ordering;
 use sutra_protocol::{Mark, Output, Reply};
@@ -97,6 +98,15 @@ pub(crate) fn begin_at(
 ) -> Begun {
     let mark = output.mark();
     let begun = execute(server, session, args, now_ms, output);
+    if let Some(tracking) = &mut session.tracking
+        && tracking.caching
+        && session.transaction.is_none()
+        && !matches!(begun, Begun::Finished(Outcome::Paused { .. }))
+        && !args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"client"))
+    {
+        // CLIENT CACHING is for one command, or transaction; as in Redis, those of CLIENT do not count.
+        tracking.caching = false;
+    }
     if session.replies != Replies::On && matches!(begun, Begun::Finished(Outcome::Done)) {
         suppress(session, output, mark);
     }
@@ -261,6 +271,9 @@ pub(crate) fn run(
         if session.no_touch {
             txn.set_touch(false);
         }
+        if let Some(tracking) = &session.tracking {
+            txn.set_author(tracking.author());
+        }
         let mut context = Context { server, session, txn, now_ms, computed_keys, job: None };
         let failed = match (command.spec.run)(Args::new(args, command.words), &mut context) {
             Ok(reply) => {
@@ -277,11 +290,27 @@ pub(crate) fn run(
         if let Some(job) = context.job.take() {
             return Some((job, if weight == 0 { server.clock.stamp_ns() } else { began_ns }));
         }
+        if let Some(tracking) = &session.tracking {
+            track(tracking, txn, call);
+        }
         failed
     };
     let elapsed_ns = if weight == 0 { 0 } else { server.clock.stamp_ns().saturating_sub(began_ns) };
     count(server, session, call, failed, weight, elapsed_ns);
     None
+}
+
+/// Registers a connection for the keys that a command has just read, under the locks under which it did.
+fn track(tracking: &Tracking, txn: &mut Txn<'_>, call: &Call<'_>) {
+    let Call { command, args, computed_keys, .. } = *call;
+    if !command.spec.flags.has(Flags::READONLY) {
+        return;
+    }
+    if let Some(reader) = tracking.reader() {
+        let mut keys: Vec<&[u8]> = computed_keys.iter().map(Vec::as_slice).collect();
+        collect_keys(command, args, &mut keys);
+        keys.into_iter().for_each(|key| txn.track(key, reader));
+    }
 }
 
 /// Encodes what a job has answered, and counts the command that left it.

@@ -17,6 +17,7 @@ pub mod http;
 pub mod job;
 pub mod latency;
 pub mod logging;
+mod mailbox;
 pub mod meaning;
 pub mod net;
 pub mod pause;
@@ -30,6 +31,7 @@ mod signals;
 pub mod slowlog;
 pub mod statistics;
 pub mod table;
+pub mod tracking;
 mod transaction;
 pub mod trends;
 

@@ -185,10 +185,12 @@ impl Server {
         sum
     }
 
-    /// Bytes in the buffers of all clients.
+    /// Bytes in the buffers and mailboxes of all clients.
     #[must_use]
     pub fn clients_bytes(&self) -> u64 {
-        self.workers.iter().fold(0, |sum, worker| sum.wrapping_add(worker.buffer_bytes.value()))
+        self.workers.iter().fold(0, |sum: u64, worker| {
+            sum.wrapping_add(worker.buffer_bytes.value()).wrapping_add(worker.mail_bytes.load(Ordering::Relaxed))
+        })
     }
 
     /// Closes the clients with the largest buffers until all buffers fit into `maxmemory-clients`.
@@ -199,12 +201,13 @@ impl Server {
             return;
         }
         let mut clients = self.clients.list();
-        clients.sort_by_key(|client| std::cmp::Reverse(client.memory_bytes.load(Ordering::Relaxed)));
+        let held = |client: &Client| client.memory_bytes.load(Ordering::Relaxed) + client.mail_bytes();
+        clients.sort_by_key(|client| std::cmp::Reverse(held(client)));
         for client in clients {
             if bytes <= bytes_max {
                 break;
             }
-            let freed = client.memory_bytes.load(Ordering::Relaxed) as u64;
+            let freed = held(&client) as u64;
             if freed == 0 {
                 break;
             }

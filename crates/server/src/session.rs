@@ -3,12 +3,13 @@
 use crate::clients::Client;
 use crate::server::Server;
 use crate::table::Command;
+use crate::tracking::Tracking;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use sutra_protocol::Version;
-use sutra_shard::{Lsn, WatchFlag};
+use sutra_protocol::{Output, Version};
+use sutra_shard::{Lsn, Subscriber, WatchFlag};
 
 /// The state of one connection.
 pub struct Session {
@@ -32,6 +33,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     /// Since WATCH.
     pub watches: Option<Box<Watches>>,
+    /// Since CLIENT TRACKING ON.
+    pub tracking: Option<Box<Tracking>>,
     /// Counts commands, to time one in sixteen.
     pub(crate) tick: u32,
 }
@@ -113,8 +116,20 @@ impl Session {
             client,
             transaction: None,
             watches: None,
+            tracking: None,
             tick: 0,
         }
+    }
+
+    /// Who is to be registered for what the present command reads, if anybody is (CLIENT TRACKING).
+    #[must_use]
+    pub(crate) fn reader(&self) -> Option<Arc<Subscriber>> {
+        self.tracking.as_ref().and_then(|tracking| tracking.reader()).cloned()
+    }
+
+    /// Appends what others have pushed meanwhile, for whoever has no connection that does it.
+    pub fn take_mail(&self, output: &mut Output) {
+        output.append(&self.client.take_mail().encode(self.version));
     }
 
     /// Ends MULTI and WATCH without executing anything.

@@ -51,6 +51,8 @@ pub struct Settings {
     pub protected_mode: AtomicBool,
     /// `slowlog-log-slower-than`: microseconds; negative: off.
     pub slowlog_slower_than_us: AtomicI64,
+    /// `tracking-table-max-keys`.
+    pub tracked_keys_max: AtomicU64,
     /// `slowlog-max-len`.
     pub slowlog_len_max: AtomicU64,
     /// `WAL_SYNC_INTERVAL_MS`: how often the log is made safe from power loss; 0: before each reply. Negative: never.
@@ -133,6 +135,7 @@ impl Default for Settings {
             clients_bytes_max: AtomicU64::new(0),
             protected_mode: AtomicBool::new(true),
             slowlog_slower_than_us: AtomicI64::new(10_000),
+            tracked_keys_max: AtomicU64::new(1_000_000),
             slowlog_len_max: AtomicU64::new(128),
             sync_interval_ms: AtomicI64::new(1000),
             password: Password::default(),
@@ -197,6 +200,7 @@ impl Settings {
         shard.set_graph_min_rows(self.meaning.graph_min_rows.load(Ordering::Relaxed));
         let undo_ms = self.meaning.undo_seconds.load(Ordering::Relaxed).saturating_mul(1000);
         shard.set_undo_limits(undo_ms, self.meaning.undo_bytes_max.load(Ordering::Relaxed));
+        shard.set_tracked_keys_max(self.tracked_keys_max.load(Ordering::Relaxed));
         shard.set_frequency_decay_minutes(self.frequency_decay_minutes.load(Ordering::Relaxed));
         let size = |setting: &AtomicU64| usize::try_from(setting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         shard.set_hash_limits(size(&self.hash_fields_max), size(&self.hash_item_bytes_max));

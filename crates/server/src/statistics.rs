@@ -76,6 +76,8 @@ pub struct Worker {
     pub output_bytes: Counter,
     /// Bytes in buffers of this worker's clients.
     pub buffer_bytes: Counter,
+    /// Bytes in mailboxes of this worker's clients, which any thread may fill.
+    pub mail_bytes: AtomicU64,
     /// Error replies by their first word.
     pub errors: ErrorCounts,
     /// Reads of native commands by key.
@@ -206,6 +208,7 @@ impl Worker {
             input_bytes: Counter::default(),
             output_bytes: Counter::default(),
             buffer_bytes: Counter::default(),
+            mail_bytes: AtomicU64::new(0),
             errors: ErrorCounts::default(),
             native: NativeCounters::default(),
         }

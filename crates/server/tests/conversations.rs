@@ -100,7 +100,8 @@ impl Peer for InProcess {
     }
 
     fn receive(&mut self, connection: u32) -> io::Result<Vec<u8>> {
-        let (_, _, output) = self.connections.get_mut(&connection).ok_or(io::ErrorKind::NotConnected)?;
+        let (session, _, output) = self.connections.get_mut(&connection).ok_or(io::ErrorKind::NotConnected)?;
+        session.take_mail(output);
         let bytes: Vec<u8> = output.chunks().flatten().copied().collect();
         output.clear();
         if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }

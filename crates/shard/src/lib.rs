@@ -22,12 +22,14 @@ mod progress;
 mod recovery;
 mod sampling;
 mod shard;
+mod slab;
 #[doc(hidden)]
 pub mod slot;
 mod stats;
 mod stripe;
 #[doc(hidden)]
 pub mod table;
+mod tracking;
 mod txn;
 
 pub use api::{DatabaseStats, Entry, Put, Scope, StringRef, Value, ValueKind, WriteError};
@@ -50,4 +52,5 @@ pub use sutra_guard::{Facts, Guard};
 pub use sutra_hnsw_index::{Metric, Query, VectorError};
 pub use sutra_mmap_store::{Pin, map_large_allocations};
 pub use sutra_wal::Lsn;
+pub use tracking::{Subscriber, Told, TrackingStats};
 pub use txn::{HEAP_STRING_BYTES_MIN, Txn, WatchFlag};

@@ -146,6 +146,7 @@ impl Shard {
             + ghosts
             + log
             + meaning
+            + self.tracking.bytes()
             + self.heap_bytes.load(Ordering::Relaxed)
             + self.outside_bytes.load(Ordering::Relaxed)
     }
@@ -495,6 +496,7 @@ impl Shard {
             self.give_back(&mut maintenance);
         }
         self.verify(&mut maintenance, now_ms);
+        self.tick_tracking(|| maintenance.next_random());
         drop(maintenance);
         self.evict_excess_entries(now_ms);
         if let Err(error) = self.tick_meaning(now_ms) {

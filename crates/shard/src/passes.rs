@@ -65,13 +65,18 @@ impl Txn<'_> {
                 } else {
                     Op::Remove { db, hash, location }.encode(&mut self.frame);
                 }
-                if self.stripe(hash.stripe).is_watched()
-                    && let Some(key) = key.map(<[u8]>::to_vec)
-                {
-                    self.stripe_mut(hash.stripe).changed(db, &key);
+                // The key is read and copied only if somebody wants to know it.
+                let is_tracked = self.shard.tracking.is_on();
+                let is_watched = self.stripe(hash.stripe).is_watched();
+                let key = key.filter(|_| is_tracked || is_watched).map(<[u8]>::to_vec);
+                if is_watched && let Some(key) = &key {
+                    self.stripe_mut(hash.stripe).changed(db, key);
                 }
                 self.remove_slot(db, hash, position);
                 self.shard.store.release(location, bytes);
+                if is_tracked {
+                    self.tell_removed(hash, key.as_deref());
+                }
             }
             SlotKind::Heap => {
                 let index = location as u32;
@@ -204,6 +209,8 @@ impl Txn<'_> {
                 self.remove_entry(db, hash, &key);
                 self.changed(db, hash, &key);
                 gone += 1;
+            } else {
+                self.tell(hash, &key);
             }
         }
         gone

@@ -13,6 +13,7 @@ use crate::options::Limits;
 use crate::sampling::Sampler;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::{HeapEntry, Stripe};
+use crate::tracking::Tracking;
 use crate::txn::Txn;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -59,6 +60,7 @@ pub struct Shard {
     hash_item_bytes_max: AtomicUsize,
     pub(crate) directory_lock: Option<DirectoryLock>,
     pub(crate) meaning: Meaning,
+    pub(crate) tracking: Tracking,
     /// Where rows are kept in mapped files; `None`: in anonymous memory.
     pub(crate) rows_directory: Option<PathBuf>,
 }
@@ -140,6 +142,7 @@ impl Shard {
             hash_item_bytes_max: AtomicUsize::new(HashOptions::default().item_bytes_max),
             directory_lock: None,
             meaning: Meaning::new(),
+            tracking: Tracking::default(),
             rows_directory: None,
         };
         shard.set_policy(limits.policy);

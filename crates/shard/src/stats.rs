@@ -50,6 +50,8 @@ pub struct MemoryReport {
     pub log_buffer_bytes: u64,
     /// Codes, rows and graphs of spaces, and what is kept to undo invalidations.
     pub meaning_bytes: u64,
+    /// Who is told of changes of which keys.
+    pub tracking_bytes: u64,
     /// What remembers evicted entries.
     pub ghost_bytes: u64,
     /// What the embedding program reported (client buffers).
@@ -64,6 +66,7 @@ impl MemoryReport {
             + self.index_bytes
             + self.heap_bytes
             + self.meaning_bytes
+            + self.tracking_bytes
             + self.log_buffer_bytes
             + self.ghost_bytes
             + self.outside_bytes
@@ -192,6 +195,7 @@ impl Shard {
             heap_bytes: self.heap_bytes.load(Ordering::Relaxed),
             log_buffer_bytes: self.log.as_ref().map_or(0, |log| log.buffered_bytes() as u64),
             meaning_bytes: self.meaning_bytes(),
+            tracking_bytes: self.tracking.bytes(),
             ghost_bytes: self.ghosts.lock().unwrap_or_else(PoisonError::into_inner).bytes() as u64,
             outside_bytes: self.outside_bytes.load(Ordering::Relaxed),
         }

@@ -5,8 +5,10 @@
 
 use crate::heap::HeapValue;
 use crate::meaning::{Leases, RowMap};
+use crate::slab::Slab;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::table::Table;
+use crate::tracking::Tracked;
 use std::cell::Cell;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,44 +32,6 @@ impl HeapEntry {
     }
 }
 
-/// Heap entries by index; a freed index is used again.
-#[derive(Debug, Default)]
-pub(crate) struct Slab {
-    places: Vec<Option<HeapEntry>>,
-    free: Vec<u32>,
-}
-
-impl Slab {
-    pub(crate) fn insert(&mut self, entry: HeapEntry) -> u32 {
-        if let Some(index) = self.free.pop() {
-            self.places[index as usize] = Some(entry);
-            return index;
-        }
-        self.places.push(Some(entry));
-        u32::try_from(self.places.len() - 1).expect("a stripe holds fewer than 2^32 heap values")
-    }
-
-    pub(crate) fn remove(&mut self, index: u32) -> Option<HeapEntry> {
-        let entry = self.places.get_mut(index as usize)?.take();
-        if entry.is_some() {
-            self.free.push(index);
-        }
-        entry
-    }
-
-    pub(crate) fn at(&self, index: u32) -> Option<&HeapEntry> {
-        self.places.get(index as usize)?.as_ref()
-    }
-
-    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut HeapEntry> {
-        self.places.get_mut(index as usize)?.as_mut()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &HeapEntry> {
-        self.places.iter().flatten()
-    }
-}
-
 struct Watch {
     db: u8,
     key: Box<[u8]>,
@@ -85,11 +49,13 @@ pub(crate) struct Database {
 /// One part of the keyspace.
 pub(crate) struct Stripe {
     databases: Vec<Option<Box<Database>>>,
-    pub(crate) heap: Slab,
+    pub(crate) heap: Slab<HeapEntry>,
     watches: Vec<Watch>,
     /// The rows of annotated entries.
     pub(crate) rows: RowMap,
     pub(crate) leases: Leases,
+    /// Who is told when a key changes.
+    pub(crate) tracked: Tracked,
     /// The last invalidation by name that this stripe was swept of.
     pub(crate) swept_through: u64,
     pub(crate) hits: Cell<u64>,
@@ -106,6 +72,7 @@ impl Stripe {
             watches: Vec::new(),
             rows: RowMap::default(),
             leases: Leases::default(),
+            tracked: Tracked::default(),
             swept_through: 0,
             hits: Cell::new(0),
             misses: Cell::new(0),
@@ -153,7 +120,7 @@ impl Stripe {
             self.databases.resize_with(len, || None);
         }
         self.databases.swap(a as usize, b as usize);
-        for entry in self.heap.places.iter_mut().flatten() {
+        for entry in self.heap.iter_mut() {
             if entry.db == a {
                 entry.db = b;
             } else if entry.db == b {

@@ -5,6 +5,7 @@
 //! none of it.
 
 mod keyspace;
+mod tell;
 
 use crate::api::{Entry, Put, Scope, StringRef, Value, WriteError};
 use crate::hash::{KeyHash, STRIPES};
@@ -14,7 +15,7 @@ use crate::ops::{Edit, Op};
 use crate::shard::Shard;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::{HeapEntry, Stripe};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use sutra_eviction::frequency;
@@ -61,6 +62,10 @@ pub struct Txn<'s> {
     touch: bool,
     /// Recovery: what had expired by now was there when the frame was made.
     replays: bool,
+    /// Who is not told of the changes, since it makes them.
+    author: u64,
+    changes_everything: bool,
+    expired: RefCell<Vec<tell::Expired>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -132,19 +137,25 @@ impl<'s> Txn<'s> {
         };
         let mut frame = SCRATCH.take();
         frame.clear();
-        Txn { shard, held, pin: shard.store.pin(), now_ms, frame, touch: true, replays: false }
+        Txn::of_held(shard, held, frame, true, now_ms)
     }
 
     /// Holds one stripe by number: for the shard's own passes.
     pub(crate) fn begin_stripe(shard: &'s Shard, stripe: u8, now_ms: u64) -> Txn<'s> {
         let held = Held::Some(vec![(stripe, shard.lock(stripe))]);
-        Txn { shard, held, pin: shard.store.pin(), now_ms, frame: Vec::new(), touch: false, replays: false }
+        Txn::of_held(shard, held, Vec::new(), false, now_ms)
     }
 
     /// Wraps a stripe that is locked already.
     pub(crate) fn of_guard(shard: &'s Shard, stripe: u8, guard: MutexGuard<'s, Stripe>, now_ms: u64) -> Txn<'s> {
         let held = Held::Some(vec![(stripe, guard)]);
-        Txn { shard, held, pin: shard.store.pin(), now_ms, frame: Vec::new(), touch: false, replays: false }
+        Txn::of_held(shard, held, Vec::new(), false, now_ms)
+    }
+
+    fn of_held(shard: &'s Shard, held: Held<'s>, frame: Vec<u8>, touch: bool, now_ms: u64) -> Txn<'s> {
+        let (pin, expired) = (shard.store.pin(), RefCell::default());
+        let (replays, author, changes_everything) = (false, 0, false);
+        Txn { shard, held, pin, now_ms, frame, touch, replays, author, changes_everything, expired }
     }
 
     /// Gives the one locked stripe back, still locked, when what was changed is in the log.
@@ -191,6 +202,7 @@ impl<'s> Txn<'s> {
     }
 
     fn append_frame(&mut self) -> Result<Option<Lsn>, WriteError> {
+        self.tell_the_rest();
         let mut frame = std::mem::take(&mut self.frame);
         let result = match &self.shard.log {
             Some(log) if !frame.is_empty() => {
@@ -309,6 +321,17 @@ impl<'s> Txn<'s> {
             && found.record().is_some_and(|record| self.shard.is_covered(found.db, &record))
     }
 
+    fn find_live(&self, db: u8, hash: KeyHash, key: &[u8]) -> Option<Found<'_>> {
+        let found = self.find(db, hash, key)?;
+        if self.is_live(&found) {
+            return Some(found);
+        }
+        if self.shard.tracking.is_on() {
+            self.note_expired(db, key);
+        }
+        None
+    }
+
     // ---- reading ----
 
     /// The live entry, for reading: counts a keyspace hit or miss and refreshes recency.
@@ -320,7 +343,7 @@ impl<'s> Txn<'s> {
     /// The live entry, for looking at: counts nothing, refreshes nothing (OBJECT, TTL, writes that check first).
     #[must_use]
     pub fn peek(&self, db: u8, key: &[u8]) -> Option<Entry<'_>> {
-        let found = self.find(db, self.hash_of(key), key).filter(|found| self.is_live(found))?;
+        let found = self.find_live(db, self.hash_of(key), key)?;
         Some(self.entry(&found))
     }
 
@@ -355,7 +378,7 @@ impl<'s> Txn<'s> {
     pub(crate) fn read(&self, db: u8, key: &[u8]) -> Option<Found<'_>> {
         let hash = self.hash_of(key);
         let stripe = self.stripe(hash.stripe);
-        let Some(found) = self.find(db, hash, key).filter(|found| self.is_live(found)) else {
+        let Some(found) = self.find_live(db, hash, key) else {
             stripe.misses.set(stripe.misses.get() + 1);
             return None;
         };
@@ -508,6 +531,13 @@ impl<'s> Txn<'s> {
     /// # Errors
     /// As [`Txn::put`].
     pub fn put_heap(&mut self, db: u8, key: &[u8], value: HeapValue, put: Put) -> Result<(), WriteError> {
+        self.place_heap(db, key, value, put)?;
+        self.changed(db, self.hash_of(key), key);
+        Ok(())
+    }
+
+    /// [`Txn::put_heap`] by whoever says afterwards that the entry has changed.
+    fn place_heap(&mut self, db: u8, key: &[u8], value: HeapValue, put: Put) -> Result<(), WriteError> {
         self.shard.writable()?;
         self.admit(db, key)?;
         let hash = self.hash_of(key);
@@ -517,17 +547,20 @@ impl<'s> Txn<'s> {
         let (expires_at_ms, cost) = (put.expires_at_ms.unwrap_or(0), put.cost.unwrap_or(1.0));
         Op::HeapPut { db, key, expires_at_ms, cost, value: &encoded }.encode(&mut self.frame);
         self.insert_heap(db, hash, key, value, put.expires_at_ms, cost);
-        self.changed(db, hash, key);
         Ok(())
     }
 
     /// Removes an entry; whether a live one was there.
     pub fn delete(&mut self, db: u8, key: &[u8]) -> bool {
         let hash = self.hash_of(key);
-        let live = self.remove_entry(db, hash, key);
+        let removed = self.remove_entry(db, hash, key);
+        let live = removed == Some(true);
         if live || self.shard.meaning.leases_out.load(Ordering::Relaxed) > 0 {
             // Who deletes what is not there says that what is being computed for it is stale.
             self.changed(db, hash, key);
+        } else if removed.is_some() {
+            // It had expired, and nobody else will come to say so.
+            self.tell(hash, key);
         }
         live
     }
@@ -651,7 +684,7 @@ impl<'s> Txn<'s> {
                 self.put(db, key, &bytes, put)?;
                 return Ok(len);
             }
-            self.put_heap(db, key, HeapValue::Bytes(BytesValue::from(bytes)), put)?;
+            self.place_heap(db, key, HeapValue::Bytes(BytesValue::from(bytes)), put)?;
         }
         self.edit(db, hash, key, &Edit::WriteRange { offset: offset as u64, data });
         self.changed(db, hash, key);
@@ -674,7 +707,7 @@ impl<'s> Txn<'s> {
         self.admit(db, key)?;
         let hash = self.hash_of(key);
         if self.peek_hash(db, key)?.is_none() {
-            self.put_heap(db, key, HeapValue::Hash(HashValue::default()), Put::default())?;
+            self.place_heap(db, key, HeapValue::Hash(HashValue::default()), Put::default())?;
         }
         let now_ms = self.now_ms;
         let new = self.edit(db, hash, key, &Edit::HashSet { now_ms, keep_ttl, fields: fields.to_vec() });
@@ -777,11 +810,11 @@ impl<'s> Txn<'s> {
         }
     }
 
-    /// Removes whatever stands under the key, and logs it; whether it was live.
-    pub(crate) fn remove_entry(&mut self, db: u8, hash: KeyHash, key: &[u8]) -> bool {
+    /// Removes whatever stands under the key, and logs it; whether it was live, if there was anything. The caller says that it has changed.
+    pub(crate) fn remove_entry(&mut self, db: u8, hash: KeyHash, key: &[u8]) -> Option<bool> {
         let (old, live) = self.old(db, hash, key);
         match old {
-            Old::Nothing => {}
+            Old::Nothing => return None,
             Old::Record { position, location, bytes, .. } => {
                 if self.shard.logs_keys() {
                     Op::KeyRemove { db, key }.encode(&mut self.frame);
@@ -793,7 +826,7 @@ impl<'s> Txn<'s> {
             }
             Old::Heap { position, index } => self.drop_heap(db, hash, key, position, index),
         }
-        live
+        Some(live)
     }
 
     pub(crate) fn drop_heap(&mut self, db: u8, hash: KeyHash, key: &[u8], position: usize, index: u32) {
@@ -849,6 +882,7 @@ impl<'s> Txn<'s> {
         if is_leased {
             stripe.leases.note(position, db, hash.slot);
         }
+        self.tell(hash, key);
     }
 }
 

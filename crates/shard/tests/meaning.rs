@@ -63,7 +63,18 @@ fn try_set(
 fn lookup(shard: &Shard, space: &Arc<Space>, vector: &[u8], min: f32, now_ms: u64) -> Option<Hit> {
     let query = space.query(vector).unwrap();
     let (filters, runner_up) = (Filters::default(), true);
-    let lookup = Lookup { db: 0, space, query: &query, min, filters, asked: None, runner_up, exact: false, ef: None };
+    let lookup = Lookup {
+        db: 0,
+        space,
+        query: &query,
+        min,
+        filters,
+        asked: None,
+        runner_up,
+        exact: false,
+        ef: None,
+        reader: None,
+    };
     shard.lookup(&lookup, now_ms).unwrap()
 }
 
@@ -73,8 +84,18 @@ fn keys(hits: &[Hit]) -> Vec<String> {
 
 fn search(shard: &Shard, space: &Arc<Space>, vector: &[u8], count: usize, filters: Filters<'_>) -> Vec<String> {
     let query = space.query(vector).unwrap();
-    let search =
-        Search { db: 0, space, query: &query, count, min: None, filters, exact: false, ef: None, with_values: false };
+    let search = Search {
+        db: 0,
+        space,
+        query: &query,
+        count,
+        min: None,
+        filters,
+        exact: false,
+        ef: None,
+        with_values: false,
+        reader: None,
+    };
     keys(&shard.search(&search, NOW_MS).unwrap())
 }
 
@@ -147,6 +168,7 @@ fn an_entry_that_is_overwritten_deleted_renamed_or_expired_takes_its_vector_alon
         exact: false,
         ef: None,
         with_values: true,
+        reader: None,
     };
     assert_eq!(keys(&shard.search(&later, NOW_MS + 10).unwrap()), ["c2", "e"]);
     for tick in 0..20 {
@@ -457,6 +479,7 @@ fn a_guard_passes_over_an_answer_to_another_question() {
         runner_up: false,
         exact: false,
         ef: None,
+        reader: None,
     };
     let hit = shard.lookup(&ask(Some(&asked)), NOW_MS).unwrap().unwrap();
     assert_eq!((hit.key.as_slice(), hit.guarded), (&b"three"[..], 1));

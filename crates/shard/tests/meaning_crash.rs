@@ -429,6 +429,7 @@ fn content(shard: &Shard) -> Result<State, String> {
                 exact: true,
                 ef: None,
                 with_values: true,
+                reader: None,
             };
             for hit in shard.search(&search, NOW_MS).map_err(|error| error.to_string())? {
                 let similar = |degrees: &u32| {

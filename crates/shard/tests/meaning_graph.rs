@@ -34,8 +34,18 @@ fn set(shard: &Shard, space: &Arc<Space>, key: &str, vector: &[u8]) {
 fn nearest(shard: &Shard, space: &Arc<Space>, vector: &[u8], exact: bool) -> (BTreeSet<Vec<u8>>, bool) {
     let query = space.query(vector).unwrap();
     let filters = Filters::default();
-    let search =
-        Search { db: 0, space, query: &query, count: 10, min: None, filters, exact, ef: None, with_values: false };
+    let search = Search {
+        db: 0,
+        space,
+        query: &query,
+        count: 10,
+        min: None,
+        filters,
+        exact,
+        ef: None,
+        with_values: false,
+        reader: None,
+    };
     let hits = shard.search(&search, NOW_MS).unwrap();
     let by_scan = hits.iter().all(|hit| hit.exact);
     (hits.into_iter().map(|hit| hit.key).collect(), by_scan)
@@ -93,6 +103,7 @@ fn the_graph_finds_what_scans_find_also_after_churn_and_sees_each_write_at_once(
         runner_up: false,
         exact: false,
         ef: None,
+        reader: None,
     };
     let hit = shard.lookup(&lookup, NOW_MS).unwrap().unwrap();
     assert_eq!((hit.key.as_slice(), hit.exact), (&b"just now"[..], false));

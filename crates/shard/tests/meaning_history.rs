@@ -222,8 +222,18 @@ impl<'a> Actor<'a> {
             let query = stage.space.query(&vector(direction, 0.05)).unwrap();
             let (filters, min) = (Filters::default(), Some(0.9));
             let (space, count) = (&stage.space, 1000);
-            let search =
-                Search { db: 0, space, query: &query, count, min, filters, exact: true, ef: None, with_values: true };
+            let search = Search {
+                db: 0,
+                space,
+                query: &query,
+                count,
+                min,
+                filters,
+                exact: true,
+                ef: None,
+                with_values: true,
+                reader: None,
+            };
             let hits = stage.shard.search(&search, NOW_MS).unwrap();
             hits.iter().map(|hit| number_of(&hit.value)).collect()
         });
@@ -243,6 +253,7 @@ impl<'a> Actor<'a> {
                 runner_up: true,
                 exact: false,
                 ef: None,
+                reader: None,
             };
             let hit = stage.shard.lookup(&lookup, NOW_MS).unwrap();
             hit.map(|hit| {

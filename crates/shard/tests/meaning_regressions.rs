@@ -76,7 +76,18 @@ fn is_there(shard: &Shard, db: u8, key: &str) -> bool {
 fn found(shard: &Shard, space: &Arc<Space>, db: u8, filters: Filters<'_>) -> usize {
     let query = space.query(&vector(1.0, 0.0)).unwrap();
     let (count, min) = (1000, None);
-    let search = Search { db, space, query: &query, count, min, filters, exact: true, ef: None, with_values: false };
+    let search = Search {
+        db,
+        space,
+        query: &query,
+        count,
+        min,
+        filters,
+        exact: true,
+        ef: None,
+        with_values: false,
+        reader: None,
+    };
     shard.search(&search, NOW_MS).unwrap().len()
 }
 

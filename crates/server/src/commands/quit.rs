@@ -2,6 +2,7 @@
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::session::Replies;
+use crate::tracking;
 use std::sync::atomic::Ordering;
 use sutra_protocol::{Reply, Version};
 
@@ -47,6 +48,7 @@ fn reset<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, 
     session.version = Version::Resp2;
     session.replies = Replies::On;
     session.no_touch = false;
+    tracking::end(cx.server, session);
     session.authenticated = !cx.server.settings.has_password();
     let client = &session.client;
     cx.server.remove_monitor(client);

@@ -234,6 +234,13 @@ pub static SETTINGS: &[Setting] = &[
     .doc("Microseconds from which SLOWLOG keeps a call; 0: every call, -1: none."),
     live("slowlog-max-len", COUNT, "128", |s| shown(&s.slowlog_len_max), |s, v| s.slowlog_len_max.store(number(v), Relaxed))
         .doc("How many calls SLOWLOG keeps."),
+    live("tracking-table-max-keys", COUNT, "1000000", |s| shown(&s.tracked_keys_max), |s, v| {
+        s.tracked_keys_max.store(number(v), Relaxed);
+    })
+    .doc(
+        "Keys that are remembered for clients with CLIENT TRACKING; beyond, one taken at random is pushed as if it had changed, and \
+         forgotten. 0: no limit.",
+    ),
     live("latency-monitor-threshold", COUNT, "0", |s| shown(&s.latency_threshold_ms), |s, v| {
         s.latency_threshold_ms.store(number(v), Relaxed);
     })

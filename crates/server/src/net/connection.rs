@@ -13,6 +13,7 @@ use crate::dispatch::{Begun, Outcome, Ticket, append_error, begin_at, finish};
 use crate::job::Answer;
 use crate::server::{Attention, Server};
 use crate::session::Session;
+use crate::tracking;
 use std::io::IoSlice;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -35,6 +36,8 @@ const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 const ARGUMENTS_FEW: usize = 16;
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
+/// Bytes of pushes that are repeated behind a deferred answer.
+const OVERTAKEN_BYTES_MAX: usize = 1 << 20;
 /// Bytes that are read and forgotten when a connection is closed by us, so that the peer receives our last words: closing with
 /// unread bytes would reset the connection and destroy them.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -50,6 +53,8 @@ pub(super) struct Connection {
     state: State,
     /// The request that a background thread works on; nothing goes on before its answer.
     deferred: Option<(Ticket, oneshot::Receiver<Answer>)>,
+    /// What was pushed while a deferred request that may have read before was under way: pushed again behind its answer.
+    overtaken: Vec<u8>,
     is_known_to_waker: bool,
 }
 
@@ -87,6 +92,7 @@ impl Connection {
             kit: None,
             state: State::Waiting,
             deferred: None,
+            overtaken: Vec::new(),
             is_known_to_waker: false,
         }
     }
@@ -140,7 +146,7 @@ impl Connection {
             if client.is_signalled(Signal::KILL) || (client.is_signalled(Signal::STOP) && self.deferred.is_none()) {
                 return Poll::Ready(Event::End);
             }
-            if client.is_signalled(Signal::MAIL) {
+            if client.is_signalled(Signal::MAIL) && self.may_take_mail() {
                 return Poll::Ready(Event::Mail);
             }
         }
@@ -240,6 +246,10 @@ impl Connection {
                     Err(answer) => finish(server, session, &ticket, answer, output),
                 },
             }
+            if session.tracking.is_some() && session.client.is_signalled(Signal::MAIL) && self.deferred.is_none() {
+                // Behind the reply of the command that they belong to, or came before, and in front of what is read next.
+                output.append(&session.client.take_mail().encode(session.version));
+            }
             input.consume(consumed);
             commands += 1;
             if session.close {
@@ -260,14 +270,28 @@ impl Connection {
     /// Answers the deferred request.
     fn finish(&mut self, ticket: &Ticket, answer: Answer) {
         let Connection { server, session, kit, .. } = self;
-        finish(server, session, ticket, answer, &mut kit.get_or_insert_with(take_kit).output);
+        let output = &mut kit.get_or_insert_with(take_kit).output;
+        finish(server, session, ticket, answer, output);
+        output.append(&std::mem::take(&mut self.overtaken));
         // Waiting for an answer is no idleness.
         session.publish(server.clock.now_ms());
     }
 
+    /// Whether what is pushed may overtake the answer that is still to come. A request that reads entries may have read one before it
+    /// changed: a push before its answer would be about nothing, and the answer would be believed for good. So the push is repeated
+    /// behind it, and waits if there is too much to repeat, or lines of MONITOR in it.
+    fn may_take_mail(&self) -> bool {
+        self.deferred.is_none()
+            || self.session.tracking.is_none()
+            || (self.overtaken.len() <= OVERTAKEN_BYTES_MAX && !self.session.client.monitor.load(Ordering::Relaxed))
+    }
+
     /// Puts what was pushed between two replies.
     fn take_mail(&mut self) {
-        let mail = self.session.client.take_mail();
+        let mail = self.session.client.take_mail().encode(self.session.version);
+        if self.deferred.is_some() && self.session.tracking.is_some() {
+            self.overtaken.extend_from_slice(&mail);
+        }
         self.kit.get_or_insert_with(take_kit).output.append(&mail);
     }
 
@@ -347,7 +371,8 @@ impl Connection {
         let output_bytes = self.kit.as_ref().map_or(0, |kit| kit.output.len_bytes());
         let memory_bytes = self.input.memory_bytes()
             + self.kit.as_ref().map_or(0, |kit| size_of::<Kit>() + kit.output.capacity_bytes().max(output_bytes))
-            + self.session.held_bytes();
+            + self.session.held_bytes()
+            + self.overtaken.capacity();
         client.input_bytes.store(self.input.len(), Ordering::Relaxed);
         client.output_bytes.store(output_bytes, Ordering::Relaxed);
         let soft_max = self.server.settings.output_soft_bytes_max.load(Ordering::Relaxed);
@@ -387,7 +412,9 @@ impl Drop for Connection {
         client.set_memory(0);
         self.server.shard.release_owner(client.id);
         self.server.remove_monitor(client);
+        client.leave();
         self.server.clients.dismiss(client.id);
+        tracking::end(&self.server, &mut self.session);
     }
 }
 

@@ -122,6 +122,8 @@ fn has_much_to_sync(server: &Server) -> bool {
 /// One round, at the server's present time.
 pub fn round(server: &Server) {
     let now_ms = server.clock.now_ms();
+    // A client that does not read notices nothing itself of what others put into its mailbox.
+    server.evict_clients();
     server.shard.set_outside_bytes(server.clients_bytes());
     let is_due = measured(server, "maintenance", || server.shard.tick(now_ms)).checkpoint_due;
     // Taken before it begins: what is asked for while it is written is written after it.

@@ -18,6 +18,8 @@ pub enum Fault {
     LeasesIgnoreInvalidations,
     /// The row of an entry that is overwritten by a plain one stays.
     RowLeftBehind,
+    /// Subscribers are not told of changes of some keys.
+    ChangeUntold,
 }
 
 /// The fault that is planted, if one is.
@@ -26,7 +28,7 @@ pub(crate) struct Planted(AtomicU8);
 
 impl Planted {
     #[inline]
-    pub(super) fn is(&self, fault: Fault) -> bool {
+    pub(crate) fn is(&self, fault: Fault) -> bool {
         cfg!(debug_assertions) && self.0.load(Ordering::Relaxed) == fault as u8
     }
 }

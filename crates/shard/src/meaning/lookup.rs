@@ -9,6 +9,7 @@ use crate::api::{StringRef, Value};
 use crate::glob;
 use crate::shard::Shard;
 use crate::slot::{Slot, SlotKind};
+use crate::tracking::Subscriber;
 use crate::txn::Txn;
 use bytes::Bytes;
 use std::cell::Cell;
@@ -57,6 +58,8 @@ pub struct Lookup<'a> {
     pub exact: bool,
     /// How widely the graph searches (ef), where there is one.
     pub ef: Option<usize>,
+    /// Who is told when the answer changes.
+    pub reader: Option<&'a Arc<Subscriber>>,
 }
 
 /// A question to which the nearest entries are wanted.
@@ -80,6 +83,8 @@ pub struct Search<'a> {
     pub ef: Option<usize>,
     /// Whether values are wanted.
     pub with_values: bool,
+    /// Who is told when one of the entries changes.
+    pub reader: Option<&'a Arc<Subscriber>>,
 }
 
 /// An entry that was found by meaning.
@@ -233,15 +238,16 @@ impl Shard {
             let (ranked, exact) = rank(&ranking, &mut score_row);
             let best = ranked.first().filter(|best| best.similarity >= min).copied();
             let served = best.and_then(|best| {
-                let entry = self.with_row(space, &candidate(&best), db, now_ms, |txn, slot, record| {
-                    // Since it was ranked, the row may have become another entry's.
-                    if score(record)? != best.similarity {
-                        return None;
-                    }
-                    txn.touch(db, slot, record);
-                    space.rows.count_hit(best.row);
-                    Some(self.found(record, Some((space, best.row)), now_ms))
-                })?;
+                let entry =
+                    self.with_row_for(lookup.reader, space, &candidate(&best), db, now_ms, |txn, slot, record| {
+                        // Since it was ranked, the row may have become another entry's.
+                        if score(record)? != best.similarity {
+                            return None;
+                        }
+                        txn.touch(db, slot, record);
+                        space.rows.count_hit(best.row);
+                        Some(self.found(record, Some((space, best.row)), now_ms))
+                    })?;
                 Some((best, entry))
             });
             // The best was changed or removed meanwhile: what is the best now?
@@ -296,11 +302,12 @@ impl Shard {
                 self.with_row(space, candidate, db, now_ms, |_, _, record| score(record))
             });
             let hit = |best: &sutra_hnsw_index::Hit| {
-                let (similarity, entry) = self.with_row(space, &candidate(best), db, now_ms, |_, _, record| {
-                    // Since it was ranked, the row may have become another entry's.
-                    let similarity = score(record).filter(|now| min.is_none_or(|min| *now >= min))?;
-                    Some((similarity, self.found(record, Some((space, best.row)), now_ms)))
-                })?;
+                let (similarity, entry) =
+                    self.with_row_for(search.reader, space, &candidate(best), db, now_ms, |_, _, record| {
+                        // Since it was ranked, the row may have become another entry's.
+                        let similarity = score(record).filter(|now| min.is_none_or(|min| *now >= min))?;
+                        Some((similarity, self.found(record, Some((space, best.row)), now_ms)))
+                    })?;
                 let value = if search.with_values { entry.value } else { Bytes::new() };
                 let details = entry.details;
                 Some(Hit { key: entry.key, value, similarity, margin: None, exact, details, guarded: 0 })
@@ -325,6 +332,19 @@ impl Shard {
         now_ms: u64,
         look: impl FnOnce(&Txn<'_>, Slot, &Record<'_>) -> Option<R>,
     ) -> Option<R> {
+        self.with_row_for(None, space, candidate, db, now_ms, look)
+    }
+
+    /// [`Shard::with_row`], and registers a reader of what `look` has accepted.
+    fn with_row_for<R>(
+        &self,
+        reader: Option<&Arc<Subscriber>>,
+        space: &Space,
+        candidate: &Candidate,
+        db: u8,
+        now_ms: u64,
+        look: impl FnOnce(&Txn<'_>, Slot, &Record<'_>) -> Option<R>,
+    ) -> Option<R> {
         let row = RowRef { space: space.id(), row: candidate.row };
         let mut side = candidate.side;
         loop {
@@ -332,7 +352,7 @@ impl Shard {
             if owner.db != db {
                 return None;
             }
-            let txn = Txn::begin_stripe(self, owner.hash.stripe, now_ms);
+            let mut txn = Txn::begin_stripe(self, owner.hash.stripe, now_ms);
             let stripe = txn.stripe(owner.hash.stripe);
             if stripe.rows.get(&owner.location.to_bits()) == Some(&row) {
                 let table = &stripe.database(db)?.table;
@@ -345,7 +365,12 @@ impl Shard {
                 }
                 let live = record.expires_at_ms().is_ok_and(|at| at.is_none_or(|at| at > now_ms))
                     && !(self.meaning.active_count.load(Ordering::Relaxed) > 0 && self.is_covered(db, &record));
-                return if live { look(&txn, slot, &record) } else { None };
+                let looked = if live { look(&txn, slot, &record) } else { None };
+                if let Some(reader) = reader.filter(|_| looked.is_some()) {
+                    let key = record.key().to_vec();
+                    txn.track_hashed(owner.hash, &key, reader);
+                }
+                return looked;
             }
             drop(txn);
             match space.rows.side(candidate.row) {

@@ -255,6 +255,11 @@ impl Meaning {
         Meaning { graph_min_rows: AtomicU64::new(graph::GRAPH_MIN_ROWS), ..Meaning::default() }
     }
 
+    /// Whether a test has planted this fault.
+    pub(crate) fn has_planted(&self, fault: Fault) -> bool {
+        self.planted.is(fault)
+    }
+
     /// The next position of the clock of leases.
     pub(crate) fn tick_position(&self) -> u64 {
         self.position.fetch_add(1, Ordering::Relaxed) + 1

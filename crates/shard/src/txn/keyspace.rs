@@ -117,12 +117,17 @@ impl Txn<'_> {
         self.shard.writable()?;
         Op::Flush { db }.encode(&mut self.frame);
         self.shard.forget_undo_of(db);
+        self.tell_everything_at_end();
         for stripe in 0..STRIPES {
             let shard = self.shard;
             let flushed = {
                 let pin = &self.pin;
                 match &mut self.held {
-                    Held::Some(guards) => shard.flush_stripe(&mut guards[stripe].1, db, Some(pin)),
+                    Held::Some(guards) => {
+                        let stripe = &mut *guards[stripe].1;
+                        stripe.tracked.forget_all(&shard.tracking);
+                        shard.flush_stripe(stripe, db, Some(pin))
+                    }
                     Held::One { .. } | Held::Nothing => panic!("flushing needs the whole keyspace"),
                 }
             };
@@ -141,9 +146,12 @@ impl Txn<'_> {
             return Ok(());
         }
         Op::Swap { a, b }.encode(&mut self.frame);
+        self.tell_everything_at_end();
         let position = self.shard.meaning.tick_position();
         for stripe in 0..STRIPES {
+            let shard = self.shard;
             let stripe = self.stripe_mut(stripe as u8);
+            stripe.tracked.forget_all(&shard.tracking);
             stripe.swap_databases(a, b);
             stripe.database_changed(a);
             stripe.database_changed(b);

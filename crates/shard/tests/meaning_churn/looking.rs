@@ -36,6 +36,7 @@ impl Run {
             exact: false,
             ef: None,
             with_values: true,
+            reader: None,
         };
         let hits = self.shard().search(&search, now_ms).unwrap();
         let at_least: Vec<&(f32, Vec<u8>)> = ranked.iter().filter(|(similarity, _)| *similarity >= min).collect();
@@ -53,8 +54,18 @@ impl Run {
             assert_eq!(item.held, Held::Bytes(hit.value.to_vec()), "search {what}");
         }
         let runner_up = self.random.one_in(2);
-        let lookup =
-            Lookup { db, space: &space, query: &query, min, filters, asked: None, runner_up, exact: false, ef: None };
+        let lookup = Lookup {
+            db,
+            space: &space,
+            query: &query,
+            min,
+            filters,
+            asked: None,
+            runner_up,
+            exact: false,
+            ef: None,
+            reader: None,
+        };
         let hit = self.shard().lookup(&lookup, now_ms).unwrap();
         assert_eq!(hit.as_ref().map(|hit| hit.similarity), at_least.first().map(|best| best.0), "lookup {what}");
         if let Some(hit) = hit {

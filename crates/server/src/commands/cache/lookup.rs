@@ -11,7 +11,7 @@ use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::job::{OwnedReply, Work};
 use std::sync::Arc;
 use sutra_protocol::Reply;
-use sutra_shard::{Facts, Filters, Hit, LeaseGrant, Lookup, Query, Scope, Space};
+use sutra_shard::{Facts, Filters, Hit, LeaseGrant, Lookup, Query, Scope, Space, Subscriber};
 
 /// CACHE.LOOKUP.
 pub static SPEC: Spec = Spec {
@@ -57,6 +57,8 @@ struct Request {
     lease_ms: Option<u64>,
     revalidate_ms: Option<u64>,
     watch: Watch,
+    /// Who is told when the answer changes.
+    reader: Option<Arc<Subscriber>>,
 }
 
 impl Request {
@@ -80,6 +82,7 @@ impl Request {
             lease_ms: None,
             revalidate_ms: None,
             watch: Watch::default(),
+            reader: None,
         };
         while words.any() {
             request.read_option(words)?;
@@ -141,6 +144,7 @@ impl Request {
 fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut request = Request::read(&mut Words::new(NAME, args, cx.server))?;
     request.watch = Watch::start(cx.server);
+    request.reader = cx.session.reader();
     let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
     let space = cx.server.shard.space(&request.space);
     if let Some(space) = &space {
@@ -207,6 +211,7 @@ fn answer(
         runner_up: request.shape != Shape::Value,
         exact: request.exact,
         ef: request.ef,
+        reader: request.reader.as_ref(),
     };
     let hit = shard.lookup(&lookup, work.now_ms).map_err(meaning_error)?;
     request.noted(space.id(), hit.as_ref()).note(work.server, request.watch, work.now_ms);

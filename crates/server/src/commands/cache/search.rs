@@ -7,8 +7,9 @@ use super::vector::Vector;
 use super::words::{Conditions, SECONDS_MAX, Threshold, Words};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::job::{OwnedReply, Work};
+use std::sync::Arc;
 use sutra_protocol::Reply;
-use sutra_shard::{Filters, Search};
+use sutra_shard::{Filters, Search, Subscriber};
 
 /// CACHE.SEARCH.
 pub static SPEC: Spec = Spec {
@@ -98,10 +99,19 @@ fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, Com
     let is_long = is_long(cx.server, Some(&space));
     let source = std::mem::replace(&mut request.source, Source::Values(Vec::new()));
     let name = request.space.clone();
-    leave(cx, &name, source, is_long, Box::new(move |work, blob| answer(work, &request, &blob, db)))
+    // Whoever keeps keys alone keeps nothing that changes with their entries.
+    let reader = cx.session.reader().filter(|_| request.with_values);
+    let rest = Box::new(move |work: &mut Work<'_>, blob: Vec<u8>| answer(work, &request, &blob, db, reader.as_ref()));
+    leave(cx, &name, source, is_long, rest)
 }
 
-fn answer(work: &mut Work<'_>, request: &Request, blob: &[u8], db: u8) -> Result<OwnedReply, CommandError> {
+fn answer(
+    work: &mut Work<'_>,
+    request: &Request,
+    blob: &[u8],
+    db: u8,
+    reader: Option<&Arc<Subscriber>>,
+) -> Result<OwnedReply, CommandError> {
     let shard = &work.server.shard;
     let Some(space) = shard.space(&request.space) else { return Ok(Reply::Array(Vec::new())) };
     check_dimension(&space, blob.len() / 4)?;
@@ -117,6 +127,7 @@ fn answer(work: &mut Work<'_>, request: &Request, blob: &[u8], db: u8) -> Result
         exact: request.exact,
         ef: request.ef,
         with_values: request.with_values,
+        reader,
     };
     let hits = shard.search(&search, work.now_ms).map_err(meaning_error)?;
     let of_hit = |hit: sutra_shard::Hit| {

@@ -79,7 +79,7 @@ fn describe(client: &Client, now_ms: u64, text: &mut String) {
         text,
         "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
          qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} \
-         user={} redir=-1 resp={} lib-name={} lib-ver={}",
+         user={} redir={} resp={} lib-name={} lib-ver={}",
         client.id,
         client.address,
         client.local_address,
@@ -93,10 +93,11 @@ fn describe(client: &Client, now_ms: u64, text: &mut String) {
         client.input_bytes.load(Ordering::Relaxed),
         output_bytes,
         output_bytes,
-        client.memory_bytes.load(Ordering::Relaxed),
+        client.memory_bytes.load(Ordering::Relaxed) + client.mail_bytes(),
         if output_bytes > 0 { "rw" } else { "r" },
         command,
         names.user,
+        client.tracking.redirection(),
         client.protocol.load(Ordering::Relaxed),
         names.library,
         names.library_version,
@@ -109,6 +110,9 @@ fn flags(client: &Client, queued: u32) -> String {
     for (flag, set) in [
         ('O', client.monitor.load(Ordering::Relaxed)),
         ('x', queued > 0),
+        ('t', client.tracking.is_on()),
+        ('R', client.tracking.is_broken()),
+        ('B', client.tracking.is_broadcast()),
         ('e', client.no_evict.load(Ordering::Relaxed)),
         ('T', client.no_touch.load(Ordering::Relaxed)),
     ] {

@@ -4,6 +4,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod switches;
+mod tracking;
 
 use crate::command::{Args, CommandError, Context, Flags, Keys, Run, Spec};
 use sutra_protocol::Reply;
@@ -27,6 +28,15 @@ pub static SPEC: Spec = Spec {
 };
 
 static SUBCOMMANDS: &[Spec] = &[
+    sub(
+        "client|caching",
+        3,
+        OPEN,
+        "6.0.0",
+        "Instructs the server whether to track the keys in the next request.",
+        "YES | NO",
+        tracking::caching,
+    ),
     sub("client|getname", 2, OPEN, "2.6.9", "Returns the name of the connection.", "", names::get),
     sub(
         "client|getredir",
@@ -35,7 +45,7 @@ static SUBCOMMANDS: &[Spec] = &[
         "6.0.0",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
         "",
-        switches::redirection,
+        tracking::redirection,
     ),
     sub("client|help", 2, Flags::LOADING, "5.0.0", "Returns helpful text about the different subcommands.", "", help),
     sub("client|id", 2, OPEN, "5.0.0", "Returns the unique client ID of the connection.", "", names::id),
@@ -98,13 +108,22 @@ static SUBCOMMANDS: &[Spec] = &[
     ),
     sub("client|setname", 3, OPEN, "2.6.9", "Sets the connection name.", "connection-name", names::set),
     sub(
+        "client|tracking",
+        -3,
+        OPEN,
+        "6.0.0",
+        "Controls server-assisted client-side caching for the connection.",
+        "ON | OFF [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        tracking::run,
+    ),
+    sub(
         "client|trackinginfo",
         2,
         OPEN,
         "6.2.0",
         "Returns information about server-assisted client-side caching for the connection.",
         "",
-        switches::tracking_info,
+        tracking::info,
     ),
     sub(
         "client|unblock",
@@ -150,6 +169,8 @@ fn help<'t>(_args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, 
     Ok(super::help(
         "CLIENT",
         &[
+            "CACHING (YES|NO)",
+            "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
             "GETREDIR",
             "    Return the client ID we are redirecting to when tracking is enabled.",
             "GETNAME",
@@ -196,6 +217,9 @@ fn help<'t>(_args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, 
             "    * LIB-VER: the client lib version.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Unblock the specified blocked client.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Control server assisted client side caching.",
             "TRACKINGINFO",
             "    Report tracking status for the current connection.",
             "NO-EVICT (ON|OFF)",

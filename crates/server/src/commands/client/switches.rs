@@ -1,4 +1,4 @@
-//! What a client may switch: replies, eviction, touching, pause; and tracking, which is off.
+//! What a client may switch: replies, eviction, touching, pause.
 
 use crate::command::{Args, CommandError, Context};
 use crate::session::Replies;
@@ -73,16 +73,4 @@ pub(super) fn unblock<'t>(mut args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> R
     args.finish()?;
     parse_i64(id).ok_or(CommandError::NotAnInteger)?;
     Ok(Reply::Integer(0))
-}
-
-pub(super) fn redirection<'t>(_args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    Ok(Reply::Integer(-1))
-}
-
-pub(super) fn tracking_info<'t>(_args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    Ok(Reply::Map(vec![
-        (Reply::Bulk(b"flags"), Reply::Set(vec![Reply::Bulk(b"off")])),
-        (Reply::Bulk(b"redirect"), Reply::Integer(-1)),
-        (Reply::Bulk(b"prefixes"), Reply::Array(Vec::new())),
-    ]))
 }

@@ -50,11 +50,12 @@ pub(super) fn stats(facts: &Facts<'_, '_, '_>, text: &mut Text) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-        "unexpected_error_replies",
     ]);
+    let tracking = server.shard.tracking_stats();
+    text.field("tracking_total_keys", tracking.keys);
+    text.field("tracking_total_items", tracking.items);
+    text.field("tracking_total_prefixes", tracking.prefixes);
+    text.zeros(&["unexpected_error_replies"]);
     text.field("total_error_replies", server.error_counts().values().sum::<u64>());
     text.zeros(&["dump_payload_sanitizations", "io_threaded_reads_processed", "io_threaded_writes_processed"]);
 }

@@ -57,7 +57,9 @@ pub(super) fn clients(facts: &Facts<'_, '_, '_>, text: &mut Text) {
     text.field("maxclients", server.settings.maxclients.load(Ordering::Relaxed));
     text.field("client_recent_max_input_buffer", largest(|client| client.input_bytes.load(Ordering::Relaxed)));
     text.field("client_recent_max_output_buffer", largest(|client| client.output_bytes.load(Ordering::Relaxed)));
-    text.zeros(&["blocked_clients", "tracking_clients", "pubsub_clients"]);
+    text.zeros(&["blocked_clients"]);
+    text.field("tracking_clients", server.shard.tracking_stats().subscribers);
+    text.zeros(&["pubsub_clients"]);
     text.field("watching_clients", clients.iter().filter(|client| client.watched.load(Ordering::Relaxed) > 0).count());
     text.zeros(&[
         "clients_in_timeout_table",
