@@ -39,9 +39,10 @@ pub use maintenance::TickReport;
 #[doc(hidden)]
 pub use meaning::Fault;
 pub use meaning::{
-    Annotations, Audit, DIMENSION_MAX, Details, DryRun, FeedbackReport, Filters, Hit, Invalidated, Invalidation,
-    LEASE_MS_MAX, LeaseGrant, Lookup, MeaningError, MeaningStats, Published, Quantization, SPACE_NAME_BYTES_MAX,
-    Search, Served, Space, SpaceCounters, SpaceOptions, TopEntry, VectorOf,
+    Annotations, Audit, DIMENSION_MAX, Details, DryRun, Export, Exported, FeedbackReport, Filters, Hit, Invalidated,
+    Invalidation, LEASE_MS_MAX, LeaseGrant, Lookup, MeaningError, MeaningStats, NoRank, Notes, Origin, Published,
+    Quantization, Rank, SPACE_NAME_BYTES_MAX, Search, Served, Space, SpaceCounters, SpaceOptions, TopEntry, VectorOf,
+    vector_for,
 };
 pub use options::{Limits, Options};
 pub use progress::Progress;

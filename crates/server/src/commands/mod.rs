@@ -81,6 +81,7 @@ pub static TABLE: &[&Spec] = &[
     &cache::overview::TAGS,
     &cache::overview::TOP,
     &cache::invalidate::UNDO,
+    &cache::warm::SPEC,
     &client::SPEC,
     &role::CLUSTER,
     &command::SPEC,

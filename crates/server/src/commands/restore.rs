@@ -4,7 +4,7 @@ use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::rdb::{self, HashField, Restored};
 use std::collections::BTreeMap;
 use sutra_protocol::Reply;
-use sutra_shard::Put;
+use sutra_shard::{Put, Txn};
 
 /// RESTORE.
 pub(super) static SPEC: Spec = Spec {
@@ -50,7 +50,7 @@ fn run<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>,
         Restored::String(string) => cx.txn.put(db, key, &string, Put { expires_at_ms, cost: None })?,
         Restored::Hash(fields) => {
             cx.txn.delete(db, key);
-            restore_hash(cx, key, &fields)?;
+            restore_hash(cx.txn, db, key, &fields)?;
             if expires_at_ms.is_some() {
                 cx.txn.set_expiry(db, key, expires_at_ms)?;
             }
@@ -59,10 +59,15 @@ fn run<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>,
     Ok(Reply::Ok)
 }
 
-fn restore_hash(cx: &mut Context<'_, '_>, key: &[u8], fields: &[HashField<'_>]) -> Result<(), CommandError> {
-    let db = cx.db();
+/// Makes a hash of these fields under a key that is free.
+pub(super) fn restore_hash(
+    txn: &mut Txn<'_>,
+    db: u8,
+    key: &[u8],
+    fields: &[HashField<'_>],
+) -> Result<(), CommandError> {
     let pairs: Vec<(&[u8], &[u8])> = fields.iter().map(|field| (&*field.field, &*field.value)).collect();
-    cx.txn.hash_set(db, key, &pairs, false)?;
+    txn.hash_set(db, key, &pairs, false)?;
     // Fields that expire together are usually set together: one change of the entry for each time.
     let mut expiring: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
     for HashField { field, expires_at_ms, .. } in fields {
@@ -71,7 +76,7 @@ fn restore_hash(cx: &mut Context<'_, '_>, key: &[u8], fields: &[HashField<'_>]) 
         }
     }
     for (at_ms, fields) in expiring {
-        cx.txn.hash_expire(db, key, &fields, Some(at_ms))?;
+        txn.hash_expire(db, key, &fields, Some(at_ms))?;
     }
     Ok(())
 }

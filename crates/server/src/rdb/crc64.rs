@@ -7,7 +7,7 @@ const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
 static TABLES: [[u64; 256]; 8] = tables();
 
 /// The checksum of these bytes.
-pub(super) fn crc64(bytes: &[u8]) -> u64 {
+pub(crate) fn crc64(bytes: &[u8]) -> u64 {
     let (steps, rest) = bytes.as_chunks::<8>();
     let crc = steps.iter().fold(0, |crc, step| {
         let mixed = (crc ^ u64::from_le_bytes(*step)).to_le_bytes();

@@ -26,7 +26,7 @@ mod reader;
 mod string;
 mod ziplist;
 
-use crc64::crc64;
+pub(crate) use crc64::crc64;
 use reader::{Bad, Reader};
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -14,6 +14,7 @@ mod recover;
 mod rows;
 mod space;
 mod undo;
+mod warm;
 mod write;
 
 pub use fault::Fault;
@@ -22,7 +23,8 @@ pub use invalidate::{Audit, DryRun, Invalidated, Invalidation, Published};
 pub use lease::LeaseGrant;
 pub use lookup::{Details, Filters, Hit, Lookup, Search, Served, TopEntry};
 pub use space::{DIMENSION_MAX, Quantization, SPACE_NAME_BYTES_MAX, Space, SpaceCounters, SpaceOptions};
-pub use write::{Annotations, VectorOf};
+pub use warm::{Export, Exported, NoRank, Notes, Rank, vector_for};
+pub use write::{Annotations, Origin, VectorOf};
 
 pub(crate) use lease::Leases;
 pub(crate) use recover::Recovered;

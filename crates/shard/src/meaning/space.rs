@@ -202,8 +202,9 @@ impl Space {
         Ok(())
     }
 
-    /// The description that the log and checkpoints keep; see `docs/formats/frame-body.md`.
-    pub(crate) fn describe(&self) -> Vec<u8> {
+    /// The description that the log, checkpoints and exports keep; see `docs/formats/frame-body.md`.
+    #[must_use]
+    pub fn describe(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let metric = match self.options.metric {
             Metric::Cosine => 0,
@@ -227,7 +228,8 @@ impl Space {
     }
 
     /// Name and options of a description; `None` if it is of another version or malformed.
-    pub(crate) fn understand(description: &[u8]) -> Option<(Vec<u8>, SpaceOptions)> {
+    #[must_use]
+    pub fn understand(description: &[u8]) -> Option<(Vec<u8>, SpaceOptions)> {
         let (&[version, metric, quantization, guards], rest) = description.split_first_chunk::<4>()?;
         let (dimension, mut rest) = rest.split_first_chunk::<4>()?;
         let mut text = || {

@@ -45,6 +45,18 @@ pub enum VectorOf<'a> {
     Value,
 }
 
+/// Where a copy of another shard's entry comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// When the entry was written there, in Unix milliseconds.
+    pub written_ms: u64,
+    /// When it was copied, in Unix milliseconds.
+    pub exported_ms: u64,
+    /// Facts of the question as they are stored, which take the place of [`Annotations::facts`]: those of a form that is not known here keep the
+    /// guard from letting the entry through.
+    pub facts: &'a [u8],
+}
+
 /// A row that an entry is about to get.
 pub(crate) struct ReservedRow {
     space: Arc<Space>,
@@ -54,6 +66,9 @@ pub(crate) struct ReservedRow {
     /// The row is the one that the entry has already; it is not yet changed.
     in_place: bool,
 }
+
+/// Has the last word on a write, given the annex of the new entry.
+pub(super) type Admit<'a> = dyn FnMut(&Txn<'_>, &[u8]) -> Result<(), MeaningError> + 'a;
 
 /// The location of no record: a row that names it is not believed.
 const NOWHERE: u64 = u64::MAX;
@@ -83,6 +98,35 @@ impl Txn<'_> {
         put: Put,
         annotations: &Annotations<'_>,
         lease: Option<&[u8]>,
+    ) -> Result<(), MeaningError> {
+        let facts = annotations.facts.map(Facts::encode).unwrap_or_default();
+        let now_ms = self.now_ms();
+        let origin = Origin { written_ms: now_ms, exported_ms: now_ms, facts: &facts };
+        let mut is_stale = false;
+        let written = self.write_annotated(db, key, value, put, annotations, &origin, &mut |txn, annex| match lease {
+            Some(token) => txn.check_lease(db, key, token, annex, value).inspect_err(|_| is_stale = true),
+            None => Ok(()),
+        });
+        // Nothing can be written with a stale one any more: others need not wait for its end.
+        if let Some(token) = lease
+            && (written.is_ok() || is_stale)
+        {
+            self.release_lease(db, key, token);
+        }
+        written
+    }
+
+    /// Stores a value with annotations; `admit` has the last word.
+    #[expect(clippy::too_many_arguments, reason = "an entry is all of these, and two callers name them once each")]
+    pub(super) fn write_annotated(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        value: &[u8],
+        put: Put,
+        annotations: &Annotations<'_>,
+        origin: &Origin<'_>,
+        admit: &mut Admit<'_>,
     ) -> Result<(), MeaningError> {
         self.shard.writable()?;
         if let Some(space) = annotations.space
@@ -117,35 +161,24 @@ impl Txn<'_> {
                 }
             }
         };
-        let facts = annotations.facts.map(Facts::encode).unwrap_or_default();
         let annex = NewAnnex {
             stamp: self.shard.stamp(),
-            written_ms: self.now_ms(),
+            written_ms: origin.written_ms,
             // Without a vector it is in no space: it has no row there by which it could be found and removed.
             space: annotations.space.filter(|_| form != VectorForm::None).map_or(UNPLACED, |space| space.id()),
             form,
             vector,
             tags: annotations.tags,
             deps: annotations.deps,
-            facts: &facts,
+            facts: origin.facts,
             meta: annotations.meta.unwrap_or_default(),
         }
         .encode();
         self.admit_annotated(db, key, &annex, value)?;
-        if let Some(token) = lease
-            && let Err(stale) = self.check_lease(db, key, token, &annex, value)
-        {
-            // Nothing can be written with it any more: others need not wait for its end.
-            self.release_lease(db, key, token);
-            return Err(stale);
-        }
+        admit(self, &annex)?;
         let prepared = annotations.space.zip(codes);
         let row = self.reserve_row(db, self.hash_of(key), key, &annex, value, prepared)?;
-        self.put_with_row(db, key, value, put, Some(&annex), row)?;
-        if let Some(token) = lease {
-            self.release_lease(db, key, token);
-        }
-        Ok(())
+        Ok(self.put_with_row(db, key, value, put, Some(&annex), row)?)
     }
 
     /// Whether the space of an annex is there; one that is being dropped is not, and neither are its entries.

@@ -19,6 +19,7 @@ pub mod space;
 pub mod stats;
 mod text;
 mod vector;
+pub mod warm;
 mod words;
 
 pub(crate) use stats::Tally;

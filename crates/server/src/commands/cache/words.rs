@@ -162,6 +162,14 @@ impl<'t> Words<'t> {
         Ok(name)
     }
 
+    /// Refuses more of something than a setting allows.
+    pub(super) fn within(&self, what: &str, count: usize, most: usize, setting: &str) -> Result<(), CommandError> {
+        if count <= most {
+            return Ok(());
+        }
+        Err(self.mistake(format_args!("an entry has at most {most} {what} ({setting}), got {count}")))
+    }
+
     /// The name of a space.
     pub(super) fn space(&mut self) -> Result<&'t [u8], CommandError> {
         let name = self.need("the name of a space")?;
@@ -242,13 +250,19 @@ impl<'t> Words<'t> {
     /// `META` has been taken: a JSON document within the limit.
     pub(super) fn meta(&mut self) -> Result<&'t [u8], CommandError> {
         let meta = self.need("the JSON behind META")?;
+        self.check_meta(meta)?;
+        Ok(meta)
+    }
+
+    /// Refuses what is no JSON document within the limit.
+    pub(super) fn check_meta(&self, meta: &[u8]) -> Result<(), CommandError> {
         let most = self.limits.meta_bytes_max;
         if meta.len() > most {
             let bytes = meta.len();
             return Err(self.mistake(format_args!("META has at most {most} bytes (meta-bytes-max), got {bytes}")));
         }
         match serde_json::from_slice::<IgnoredAny>(meta) {
-            Ok(_) => Ok(meta),
+            Ok(_) => Ok(()),
             Err(error) => Err(self.mistake(format_args!("META takes JSON: {error}"))),
         }
     }
