@@ -1,5 +1,5 @@
 //! Entries in the order of their use, bounded by count and by bytes, with the time at which each ends: a plain value with `&mut self`.
-//! [`L1`](super::L1) puts locks around several of them.
+//! [`L1`](super::L1) puts locks around several of them, [`Fallback`](crate::fallback::Fallback) around one.
 
 use bytes::Bytes;
 use lru::LruCache;
