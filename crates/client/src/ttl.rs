@@ -9,9 +9,9 @@
 //!
 //! kept between `min` and `max`.
 //!
-//! **The first factor** bounds how often a reader sees an outdated value. If a source changes at random at a rate λ, a value that is kept
-//! for T is outdated, averaged over its life, for a share of 1 − (1 − e^(−λT)) / λT of it, which is at most λT/2. To keep that below `stale_share`, T
-//! = 2 · stale_share / λ. The rate is not known, but estimated: with a Gamma prior of one change in base / (2 · stale_share), its posterior
+//! **The first factor** bounds how often a reader sees an outdated value. If a source changes at random r times a second, a value that is kept
+//! for T is outdated, averaged over its life, for a share of 1 − (1 − e^(−rT)) / rT of it, which is at most rT/2. To keep that below `stale_share`, T
+//! = 2 · stale_share / r. The rate is not known, but estimated: with a Gamma prior of one change in base / (2 · stale_share), its posterior
 //! after `changes` in `age` has the mean (changes + 1) / (age + base / (2 · stale_share)). Put into T, that is the factor above: `base`
 //! for what nothing is known of, longer with every hour that it does not change, half after the first change. For a source that
 //! never changed it is base plus a fixed share of its age, which is the rule of the Alex file system (Cate 1992), and of HTTP where a page
