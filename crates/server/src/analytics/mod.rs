@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `ring.rs` | the record of native reads and writes |
 //! | `samples.rs` | the counters of the process, once a second |
+//! | `windows.rs` | what was found in each space, once a second (for CACHE.STATS) |
 //! | `question.rs`, `measure.rs`, `window.rs`, `words.rs`, `vocabulary.rs` | from a sentence to what it asks |
 //! | `topic.rs` | which texts belong to a topic |
 //! | `answer.rs`, `figures.rs` | from there to a sentence that answers it |
@@ -22,6 +23,7 @@ pub mod samples;
 pub mod topic;
 mod vocabulary;
 pub mod window;
+pub mod windows;
 mod words;
 
 #[cfg(test)]
@@ -33,12 +35,14 @@ use ring::{Note, Ring};
 use samples::{Levels, Samples, Totals};
 use sutra_embed::Builtin;
 use topic::Vectors;
+use windows::{Window, Windows};
 
 /// Everything that is remembered to be asked about.
 #[derive(Debug)]
 pub struct Analytics {
     /// Native reads and writes.
     pub ring: Ring,
+    windows: Windows,
     samples: Samples,
     vectors: Vectors,
 }
@@ -47,7 +51,12 @@ impl Analytics {
     /// Remembers so many reads and writes from now on; 0: none.
     #[must_use]
     pub fn new(ring_len: usize, now_ms: u64) -> Analytics {
-        Analytics { ring: Ring::new(ring_len, now_ms), samples: Samples::default(), vectors: Vectors::default() }
+        Analytics {
+            ring: Ring::new(ring_len, now_ms),
+            windows: Windows::new(now_ms),
+            samples: Samples::default(),
+            vectors: Vectors::default(),
+        }
     }
 
     /// Remembers a native read or write.
@@ -61,7 +70,19 @@ impl Analytics {
         self.ring.set_len_max(server.settings.analytics_ring_len(), now_ms);
         if self.samples.is_due(now_ms) {
             self.sample_now(server, now_ms);
+            self.look(server, now_ms);
         }
+    }
+
+    /// What was found since an instant up to now (Unix milliseconds).
+    #[must_use]
+    pub fn found_since(&self, server: &Server, since_ms: u64, now_ms: u64) -> Window {
+        self.look(server, now_ms);
+        self.windows.since(since_ms)
+    }
+
+    fn look(&self, server: &Server, now_ms: u64) {
+        self.windows.look(now_ms, crate::commands::cache::found(server));
     }
 
     /// Answers a sentence about the whole process; entries with a tag are counted in database `db`. Locks stripes.

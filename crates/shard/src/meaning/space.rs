@@ -73,9 +73,22 @@ pub struct SpaceCounters {
     pub invalidated: AtomicU64,
     /// What the hits would have cost to compute, in millionths of a dollar.
     pub cost_saved_micro_usd: AtomicU64,
+    /// Embeddings of the space's model that were found by their texts.
+    pub embedding_hits: AtomicU64,
+    /// Embeddings that were not.
+    pub embedding_misses: AtomicU64,
+    /// What those found would have cost to compute, in millionths of a dollar.
+    pub embedding_saved_micro_usd: AtomicU64,
 }
 
 impl SpaceCounters {
+    /// Counts embeddings that were asked for by their texts.
+    pub fn embeddings(&self, hits: u64, misses: u64, saved_micro_usd: u64) {
+        self.embedding_hits.fetch_add(hits, Ordering::Relaxed);
+        self.embedding_misses.fetch_add(misses, Ordering::Relaxed);
+        self.embedding_saved_micro_usd.fetch_add(saved_micro_usd, Ordering::Relaxed);
+    }
+
     /// Counts a hit on an entry of this cost, in dollars.
     pub fn hit(&self, cost_usd: Option<f32>) {
         self.hits.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use super::answer::{default_expiry_ms, integer, meaning_error};
 use super::text::{Maker, space_for};
 use super::vector::check;
 use super::words::Words;
+use crate::analytics::micro_usd;
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec, bulk};
 use crate::commands::expiry::TimeOption;
 use sha2::{Digest, Sha256};
@@ -68,16 +69,19 @@ fn keys_of_mset(args: &[&[u8]]) -> Vec<Vec<u8>> {
 
 fn mget<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut words = Words::new("CACHE.EMB.MGET", args, cx.server);
-    words.space()?;
+    let space = cx.server.shard.space(words.space()?);
     refuse_large_batch(&words, words.rest().len())?;
     let db = cx.session.db;
     let cx: &'t Context<'_, '_> = cx;
     let native = &cx.session.client.worker.native;
+    let (mut hits, mut saved_micro_usd) = (0, 0);
     let vector = |key: &Vec<u8>| {
         // What is no string is no vector either.
         match cx.txn.serve(db, key).ok().flatten() {
             Some(served) => {
                 native.hit(served.cost);
+                hits += 1;
+                saved_micro_usd += micro_usd(served.cost);
                 bulk(served.value)
             }
             None => {
@@ -86,7 +90,11 @@ fn mget<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, Co
             }
         }
     };
-    Ok(Reply::Array(cx.computed_keys.iter().map(vector).collect()))
+    let vectors: Vec<Reply<'t>> = cx.computed_keys.iter().map(vector).collect();
+    if let Some(space) = space {
+        space.counters.embeddings(hits, vectors.len() as u64 - hits, saved_micro_usd);
+    }
+    Ok(Reply::Array(vectors))
 }
 
 /// Where the options of an MSET end. A text may be the same as an option's word: a word is an option only if what follows makes it one, which

@@ -22,5 +22,5 @@ mod vector;
 pub mod warm;
 mod words;
 
-pub(crate) use stats::Tally;
+pub(crate) use stats::{Tally, found};
 pub(crate) use text::embed_error;

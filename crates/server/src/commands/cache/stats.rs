@@ -1,14 +1,17 @@
-//! CACHE.STATS: how well the native commands do, as a whole or in one space.
+//! CACHE.STATS: how well the native commands do, as a whole or in one space, since the start or in the last time.
 
 use super::answer::{integer, map};
 use super::invalidate::no_such_space;
-use super::words::Words;
+use super::words::{SECONDS_MAX, Words};
+use crate::analytics::windows::{BY_KEY, Found, Window};
 use crate::command::{Args, CommandError, Context, Flags, Keys, Spec};
 use crate::commands::latency::{buckets, percentile_us};
 use crate::job::OwnedReply;
 use crate::server::Server;
 use crate::statistics::{Counter, NativeCounters};
 use crate::table::table;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use sutra_protocol::Reply;
 use sutra_shard::{Space, SpaceCounters};
@@ -22,8 +25,8 @@ pub static SPEC: Spec = Spec {
     group: "cache",
     since: "sutra 0.1.0",
     complexity: "O(N) with N being the spaces.",
-    summary: "Returns hits, misses, latencies and cost saved of the native commands; of one space or model if it is named.",
-    syntax: "[SPACE space | MODEL model]",
+    summary: "Returns hits, misses, latencies and cost saved of the native commands; of one space or model if it is named, in the last time if it is asked for.",
+    syntax: "[SPACE space | MODEL model] [SINCE seconds]",
     subcommands: &[],
     run,
 };
@@ -83,32 +86,136 @@ impl Tally {
     }
 }
 
+/// What was read of every space, and by key, as it stands in the counters.
+pub(crate) fn found(server: &Server) -> HashMap<u32, Found> {
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let of_space = |space: &Arc<Space>| {
+        let counters = &space.counters;
+        let found = Found {
+            hits: value(&counters.hits),
+            misses: value(&counters.misses),
+            guarded: value(&counters.guarded),
+            saved_micro_usd: value(&counters.cost_saved_micro_usd),
+            embedding_hits: value(&counters.embedding_hits),
+            embedding_misses: value(&counters.embedding_misses),
+            embedding_saved_micro_usd: value(&counters.embedding_saved_micro_usd),
+        };
+        (space.id(), found)
+    };
+    let mut all: HashMap<u32, Found> = server.shard.spaces().iter().map(of_space).collect();
+    let Tally { hits, misses, saved_micro_usd, .. } = Tally::of_keys(server);
+    all.insert(BY_KEY, Found { hits, misses, saved_micro_usd, ..Found::default() });
+    all
+}
+
 fn run<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut words = Words::new("CACHE.STATS", args, cx.server);
-    let shard = &cx.server.shard;
-    if words.word("SPACE") || words.word("MODEL") {
-        let name = words.space()?;
-        words.finish()?;
-        let space = shard.space(name).ok_or_else(|| no_such_space(name))?;
-        let mut pairs = vec![("space", Reply::BulkOwned(name.to_vec()))];
-        pairs.extend(counts(&Tally::of_spaces(std::iter::once(&*space))));
-        return Ok(map(pairs));
+    let (mut name, mut within_ms) = (None, None);
+    while words.any() {
+        if words.word("SINCE") {
+            words.once(&within_ms, "SINCE")?;
+            within_ms = Some(words.seconds_ms("SINCE", SECONDS_MAX)?);
+        } else if words.word("SPACE") || words.word("MODEL") {
+            words.once(&name, "SPACE or MODEL")?;
+            name = Some(words.space()?);
+        } else if words.word("TENANT") {
+            return Err(words.mistake("TENANT is not supported: this server has no tenants"));
+        } else {
+            return Err(words.not_understood());
+        }
     }
-    words.finish()?;
-    let spaces = shard.spaces();
+    let space = match name {
+        Some(name) => Some(cx.server.shard.space(name).ok_or_else(|| no_such_space(name))?),
+        None => None,
+    };
+    let window = within_ms.map(|within_ms| {
+        let since_ms = cx.now_ms.saturating_sub(within_ms);
+        cx.server.analytics.found_since(cx.server, since_ms, cx.now_ms)
+    });
+    Ok(match (space, window) {
+        (Some(space), None) => of_space(&space),
+        (None, None) => of_all(cx.server),
+        (Some(space), Some(window)) => {
+            let mut pairs = vec![("space", Reply::BulkOwned(space.name().to_vec()))];
+            pairs.extend(span(&window, cx.now_ms));
+            pairs.extend(found_in(&window, space.id()));
+            map(pairs)
+        }
+        (None, Some(window)) => of_window(cx.server, &window, cx.now_ms),
+    })
+}
+
+fn of_space(space: &Arc<Space>) -> OwnedReply {
+    let mut pairs = vec![("space", Reply::BulkOwned(space.name().to_vec()))];
+    pairs.extend(counts(&Tally::of_spaces(std::iter::once(&**space))));
+    let counters = &space.counters;
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (hits, misses) = (value(&counters.embedding_hits), value(&counters.embedding_misses));
+    pairs.push(embeddings(&tally(hits, misses, value(&counters.embedding_saved_micro_usd))));
+    map(pairs)
+}
+
+fn of_all(server: &Server) -> OwnedReply {
+    let spaces = server.shard.spaces();
     let meaning = Tally::of_spaces(spaces.iter().map(|space| &**space));
-    let keys = Tally::of_keys(cx.server);
+    let keys = Tally::of_keys(server);
     let saved_micro_usd = meaning.saved_micro_usd + keys.saved_micro_usd;
-    let each = |space: &std::sync::Arc<Space>| {
+    let each = |space: &Arc<Space>| {
         (Reply::BulkOwned(space.name().to_vec()), map(counts(&Tally::of_spaces(std::iter::once(&**space)))))
     };
-    Ok(map(vec![
+    map(vec![
         ("meaning", map(counts(&meaning))),
         ("keys", map(reads(&keys))),
-        ("lookup_latency_us", latency(cx.server)),
+        ("lookup_latency_us", latency(server)),
         ("cost_saved_usd", usd(saved_micro_usd)),
         ("spaces", Reply::Map(spaces.iter().map(each).collect())),
-    ]))
+    ])
+}
+
+/// All of a window; spaces of which nothing was read in it are left out.
+fn of_window(server: &Server, window: &Window, now_ms: u64) -> OwnedReply {
+    let spaces = server.shard.spaces();
+    let by_key = window.found.get(&BY_KEY).copied().unwrap_or_default();
+    // Those that were dropped meanwhile included.
+    let meaning = window.found.iter().filter(|(space, _)| **space != BY_KEY);
+    let meaning = meaning.fold(Found::default(), |sum, (_, found)| sum.plus(*found));
+    let each = |space: &Arc<Space>| (Reply::BulkOwned(space.name().to_vec()), map(found_in(window, space.id())));
+    let was_read = |space: &&Arc<Space>| window.found.contains_key(&space.id());
+    let mut pairs = Vec::from(span(window, now_ms));
+    pairs.extend([
+        ("meaning", map(lookups(&meaning))),
+        ("keys", map(reads(&tally(by_key.hits, by_key.misses, by_key.saved_micro_usd)))),
+        ("cost_saved_usd", usd(meaning.saved_micro_usd + by_key.saved_micro_usd)),
+        ("spaces", Reply::Map(spaces.iter().filter(was_read).map(each).collect())),
+    ]);
+    map(pairs)
+}
+
+/// How long the window is, and how long one could be.
+fn span(window: &Window, now_ms: u64) -> [(&'static str, OwnedReply); 2] {
+    let until_now = |from_ms: u64| integer(now_ms.saturating_sub(from_ms));
+    [("window_ms", until_now(window.from_ms)), ("available_ms", until_now(window.known_ms))]
+}
+
+fn found_in(window: &Window, space: u32) -> Vec<(&'static str, OwnedReply)> {
+    let found = window.found.get(&space).copied().unwrap_or_default();
+    let mut pairs = lookups(&found);
+    pairs.push(embeddings(&tally(found.embedding_hits, found.embedding_misses, found.embedding_saved_micro_usd)));
+    pairs
+}
+
+fn lookups(found: &Found) -> Vec<(&'static str, OwnedReply)> {
+    let mut pairs = reads(&tally(found.hits, found.misses, found.saved_micro_usd));
+    pairs.push(("guarded", integer(found.guarded)));
+    pairs
+}
+
+fn embeddings(tally: &Tally) -> (&'static str, OwnedReply) {
+    ("embeddings", map(reads(tally)))
+}
+
+fn tally(hits: u64, misses: u64, saved_micro_usd: u64) -> Tally {
+    Tally { lookups: hits + misses, hits, misses, saved_micro_usd, ..Tally::default() }
 }
 
 fn counts(tally: &Tally) -> Vec<(&'static str, OwnedReply)> {
