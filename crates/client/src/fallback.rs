@@ -117,9 +117,8 @@ impl Fallback {
     #[must_use]
     pub fn get(&self, key: &[u8], now: Instant) -> Option<Entry> {
         self.outage()?;
-        let mut state = self.state();
-        // Again, since the store may have been emptied for the next outage: then it is empty, which is as good.
-        state.store.read(key, now).cloned()
+        // If the outage ends here, the store is empty by the time it is read.
+        self.state().store.read(key, now)
     }
 
     /// Keeps a copy of the value, which ends after [`FallbackSettings::ttl_max`] if not before, and notes that the key was changed. Whether the

@@ -17,6 +17,9 @@ enum Step {
     Change,
     Raise,
     LockAndRemove,
+    // A change whose push says that everything may have changed.
+    RaiseAll,
+    ClearAll,
     // The connection that brings pushes is lost, and another one made.
     Lose,
     BecomeOdd,
@@ -27,6 +30,7 @@ enum Step {
 
 const READ: &[Step] = &[Step::Begin, Step::Answered, Step::LockAndCompare, Step::StoreAndUnlock];
 const CHANGE: &[Step] = &[Step::Change, Step::Raise, Step::LockAndRemove];
+const CHANGE_OF_ALL: &[Step] = &[Step::Change, Step::RaiseAll, Step::ClearAll];
 const LOSS: &[Step] = &[Step::Lose, Step::BecomeOdd, Step::Clear, Step::Track, Step::Resume];
 
 #[derive(Default)]
@@ -38,11 +42,11 @@ struct Actor {
     pushed_on: Option<u8>,
 }
 
-/// Plays one order of the actors' steps on a fresh first tier. `None` if a lock forbids the order; otherwise whether what is in the
-/// first tier at the end, and after each invalidation, is what the shard has.
-fn play(scripts: &[&[Step]], order: &[usize], blind: bool) -> Option<bool> {
-    let mut l1 = L1::new(L1Settings { entries_max: 4, bytes_max: 10_000, stores: 1 });
-    l1.blind = blind;
+/// Plays one order of the actors' steps. `None` if a lock forbids the order; otherwise whether what is in the first tier at the end, when all
+/// pushes have been obeyed, is what the shard has.
+fn play(l1: &L1, scripts: &[&[Step]], order: &[usize]) -> Option<bool> {
+    l1.resume();
+    l1.clear();
     let hash = l1.hash(KEY);
     let mut actors: Vec<Actor> = scripts.iter().map(|_| Actor::default()).collect();
     let mut next = vec![0; scripts.len()];
@@ -54,12 +58,13 @@ fn play(scripts: &[&[Step]], order: &[usize], blind: bool) -> Option<bool> {
         let push_arrives = actor.pushed_on == Some(connection);
         let takes_lock = match step {
             Step::LockAndCompare | Step::Clear => true,
-            Step::LockAndRemove => push_arrives,
+            Step::LockAndRemove | Step::ClearAll => push_arrives,
             Step::Begin
             | Step::Answered
             | Step::StoreAndUnlock
             | Step::Change
             | Step::Raise
+            | Step::RaiseAll
             | Step::Lose
             | Step::BecomeOdd
             | Step::Track
@@ -88,10 +93,12 @@ fn play(scripts: &[&[Step]], order: &[usize], blind: bool) -> Option<bool> {
             Step::Raise if push_arrives => l1.raise(hash),
             Step::LockAndRemove if push_arrives => {
                 l1.store(hash).invalidate(KEY);
-                // There is only one change in flight per actor, and the shard counts them: nothing older than the last push is left
-                // unless another push is still on its way, which then takes it out.
             }
-            Step::Raise | Step::LockAndRemove => {}
+            Step::RaiseAll if push_arrives => {
+                l1.epoch.fetch_add(2, Ordering::AcqRel);
+            }
+            Step::ClearAll if push_arrives => l1.clear(),
+            Step::Raise | Step::LockAndRemove | Step::RaiseAll | Step::ClearAll => {}
             Step::Lose => {
                 connection += 1;
                 tracked = false;
@@ -110,9 +117,9 @@ fn play(scripts: &[&[Step]], order: &[usize], blind: bool) -> Option<bool> {
 
 /// Plays every order. How many were possible, and how many of them left a stale entry.
 fn play_all(scripts: &[&[Step]], blind: bool) -> (u64, u64) {
-    fn go(scripts: &[&[Step]], left: &mut [usize], order: &mut Vec<usize>, found: &mut (u64, u64), blind: bool) {
+    fn go(l1: &L1, scripts: &[&[Step]], left: &mut [usize], order: &mut Vec<usize>, found: &mut (u64, u64)) {
         if left.iter().all(|left| *left == 0) {
-            if let Some(fresh) = play(scripts, order, blind) {
+            if let Some(fresh) = play(l1, scripts, order) {
                 found.0 += 1;
                 found.1 += u64::from(!fresh);
             }
@@ -122,21 +129,29 @@ fn play_all(scripts: &[&[Step]], blind: bool) -> (u64, u64) {
             if left[who] > 0 {
                 left[who] -= 1;
                 order.push(who);
-                go(scripts, left, order, found, blind);
+                go(l1, scripts, left, order, found);
                 order.pop();
                 left[who] += 1;
             }
         }
     }
+    let mut l1 = L1::new(L1Settings { entries_max: 4, bytes_max: 10_000, stores: 1 });
+    l1.blind = blind;
     let mut left: Vec<usize> = scripts.iter().map(|script| script.len()).collect();
     let mut found = (0, 0);
-    go(scripts, &mut left, &mut Vec::new(), &mut found, blind);
+    go(&l1, scripts, &mut left, &mut Vec::new(), &mut found);
     found
 }
 
 #[test]
 fn no_order_of_reads_changes_and_lost_connections_leaves_a_stale_entry() {
-    for scripts in [&[READ, CHANGE][..], &[READ, READ, CHANGE], &[READ, CHANGE, CHANGE], &[READ, CHANGE, LOSS]] {
+    for scripts in [
+        &[READ, CHANGE][..],
+        &[READ, READ, CHANGE],
+        &[READ, CHANGE, CHANGE],
+        &[READ, CHANGE, CHANGE_OF_ALL],
+        &[READ, CHANGE, LOSS],
+    ] {
         let (played, stale) = play_all(scripts, false);
         assert!(played > 20, "{played} orders of {scripts:?}");
         assert_eq!(stale, 0, "of {played} orders of {scripts:?}");
@@ -145,9 +160,39 @@ fn no_order_of_reads_changes_and_lost_connections_leaves_a_stale_entry() {
 
 #[test]
 fn without_the_comparison_some_orders_do() {
-    for scripts in [&[READ, CHANGE][..], &[READ, CHANGE, LOSS]] {
+    for scripts in [&[READ, CHANGE][..], &[READ, CHANGE_OF_ALL], &[READ, CHANGE, LOSS]] {
         let (played, stale) = play_all(scripts, true);
         assert!(stale > 0, "of {played} orders of {scripts:?}");
+    }
+}
+
+#[test]
+fn removing_before_raising_would_too() {
+    let (played, stale) = play_all(&[READ, &[Step::Change, Step::LockAndRemove, Step::Raise]], false);
+    assert!(stale > 0, "of {played} orders");
+}
+
+/// The order that the plays above take for granted, seen from outside: with the store locked, an invalidation cannot end, but tickets
+/// must become bad.
+#[test]
+fn every_invalidation_spoils_tickets_before_it_waits_for_the_lock() {
+    let invalidate_key = |l1: &L1| {
+        l1.invalidate(KEY);
+    };
+    for invalidate in [invalidate_key, L1::invalidate_all, L1::suspend] {
+        let l1 = L1::new(L1Settings { stores: 1, ..L1Settings::default() });
+        let deadline = Instant::now() + std::time::Duration::from_secs(10);
+        std::thread::scope(|scope| {
+            let ticket = l1.begin(KEY);
+            let lock = l1.store(ticket.hash);
+            let thread = scope.spawn(|| invalidate(&l1));
+            while l1.is_good(&ticket) {
+                assert!(Instant::now() < deadline, "the ticket stays good until the lock is free");
+                std::thread::yield_now();
+            }
+            assert!(!thread.is_finished());
+            drop(lock);
+        });
     }
 }
 

@@ -145,7 +145,7 @@ impl L1 {
         if self.is_suspended() {
             return None;
         }
-        self.store(self.hash(key)).read(key, now).cloned()
+        self.store(self.hash(key)).read(key, now)
     }
 
     /// To be called before a read of the key is sent.

@@ -63,15 +63,15 @@ impl Store {
         Store { entries: LruCache::unbounded(), entries_max, bytes_max, bytes: 0, removals: Removals::default() }
     }
 
-    /// The entry, which becomes the most recently used one. An expired one is removed.
-    pub(crate) fn read(&mut self, key: &[u8], now: Instant) -> Option<&Entry> {
-        // Asked twice only for what has expired: a borrow that is returned cannot be given up for a removal.
-        if self.entries.peek(key)?.is_expired(now) {
-            self.take(key);
-            self.removals.expired += 1;
-            return None;
+    /// The entry, which becomes the most recently used one; its value is shared, not copied. An expired one is removed.
+    pub(crate) fn read(&mut self, key: &[u8], now: Instant) -> Option<Entry> {
+        let entry = self.entries.get(key)?;
+        if !entry.is_expired(now) {
+            return Some(entry.clone());
         }
-        self.entries.get(key)
+        self.take(key);
+        self.removals.expired += 1;
+        None
     }
 
     /// Stores a copy of the value, and removes the least recently used entries that have no room beside it. Whether it was stored: an
