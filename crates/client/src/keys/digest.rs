@@ -22,15 +22,16 @@ impl Digest {
     /// Of parts that may be absent, so that different parts never make the same input: each is one byte that says whether it is
     /// there, its length in eight bytes, and itself; in front stands what kind of input this is.
     pub(super) fn of_parts(kind: &[u8], parts: &[Option<&[u8]>]) -> Digest {
-        let mut hash = Sha256::new();
+        let length: usize = parts.iter().flatten().map(|part| part.len()).sum();
+        let mut input = Vec::with_capacity(kind.len() + length + (1 + parts.len()) * 9);
         for part in std::iter::once(&Some(kind)).chain(parts) {
-            hash.update([u8::from(part.is_some())]);
+            input.push(u8::from(part.is_some()));
             if let Some(bytes) = part {
-                hash.update((bytes.len() as u64).to_le_bytes());
-                hash.update(bytes);
+                input.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                input.extend_from_slice(bytes);
             }
         }
-        Digest(hash.finalize().into())
+        Digest::of(&input)
     }
 
     /// Its 32 bytes.
