@@ -804,8 +804,11 @@ impl<'s> Txn<'s> {
     }
 
     fn drop_empty_hash(&mut self, db: u8, hash: KeyHash, key: &[u8]) {
-        let now_ms = self.now_ms;
-        if self.peek_hash(db, key).is_ok_and(|value| value.is_some_and(|value| value.is_empty(now_ms))) {
+        let is_empty = |found: Found<'_>| match found.body {
+            Body::Heap(HeapEntry { value: HeapValue::Hash(value), .. }) => value.is_empty(self.now_ms),
+            Body::Heap(_) | Body::Record(_) => false,
+        };
+        if self.find(db, hash, key).is_some_and(is_empty) {
             self.remove_entry(db, hash, key);
         }
     }
