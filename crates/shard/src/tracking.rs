@@ -21,7 +21,7 @@ const KEYS_MAX: u64 = 1_000_000;
 /// Keys that one tick forgets when there are too many.
 const FORGOTTEN_PER_TICK: usize = 100_000;
 /// Stripes that one tick looks through for subscribers that have ended.
-const STRIPES_PER_TICK: usize = 32;
+const STRIPES_PER_TICK: u64 = 32;
 
 /// What a subscriber is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +98,10 @@ pub(crate) struct Tracking {
     items: AtomicU64,
     bytes: AtomicU64,
     keys_max: AtomicU64,
-    /// Stripes that are still to be looked through for subscribers that have ended.
+    /// How many stripes are still to be looked through for subscribers that have ended, and which is next. (A turn that began anew with
+    /// every end would never come to the last of them.)
     stripes_to_clean: AtomicU64,
+    next_to_clean: AtomicU64,
 }
 
 #[derive(Default)]
@@ -119,6 +121,7 @@ impl Default for Tracking {
             bytes: AtomicU64::new(0),
             keys_max: AtomicU64::new(KEYS_MAX),
             stripes_to_clean: AtomicU64::new(0),
+            next_to_clean: AtomicU64::new(0),
         }
     }
 }
@@ -218,17 +221,12 @@ impl Shard {
             let stripe = (number >> 56) as u8;
             self.lock(stripe).tracked.forget_one(tracking, number as u32, None);
         }
-        for _ in 0..STRIPES_PER_TICK {
-            let before = tracking.stripes_to_clean.load(Ordering::Relaxed);
-            if before == 0 {
-                break;
-            }
-            // If somebody ends meanwhile, the turn begins anew.
-            let next =
-                tracking.stripes_to_clean.compare_exchange(before, before - 1, Ordering::Relaxed, Ordering::Relaxed);
-            if next.is_ok() {
-                self.lock((before - 1) as u8).tracked.clean(tracking);
-            }
+        let to_clean = tracking.stripes_to_clean.load(Ordering::Relaxed).min(STRIPES_PER_TICK);
+        for _ in 0..to_clean {
+            // Before it is cleaned: who ends meanwhile sets the number anew.
+            tracking.stripes_to_clean.fetch_sub(1, Ordering::Relaxed);
+            let stripe = tracking.next_to_clean.fetch_add(1, Ordering::Relaxed) as u8;
+            self.lock(stripe).tracked.clean(tracking);
         }
     }
 }
@@ -440,3 +438,6 @@ impl Tracked {
         Arc::clone(&self.prefixes)
     }
 }
+
+#[cfg(test)]
+mod tests;

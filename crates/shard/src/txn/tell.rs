@@ -41,7 +41,7 @@ impl Txn<'_> {
 
     #[cold]
     fn tell_of(&mut self, hash: KeyHash, key: &[u8], author: u64) {
-        if self.shard.meaning.has_planted(Fault::ChangeUntold) && hash.slot.is_multiple_of(8) {
+        if self.shard.meaning.has_planted(Fault::ChangeUntold) && hash.slot.is_multiple_of(4) {
             return;
         }
         let tracking = &self.shard.tracking;
