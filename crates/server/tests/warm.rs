@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use sutra_cache::clock::Clock;
 use sutra_cache::net::{Handle, serve};
-use sutra_cache::server::Server;
+use sutra_cache::server::{Server, Stop};
 use sutra_cache::settings::Settings;
 use sutra_eviction::Policy;
 use sutra_protocol::Frame;
-use sutra_shard::{Limits, Shard};
+use sutra_shard::{Limits, Options, Shard};
 
 #[path = "support/client.rs"]
 mod client;
@@ -21,12 +21,15 @@ const DIMENSION: usize = 16;
 /// When the clocks of servers stand still, unless a test moves them: in Unix milliseconds.
 const NOW_MS: u64 = 1_800_000_000_000;
 
-fn start_within(limits: &Limits) -> (Handle, Client) {
+fn start_on(shard: Shard) -> (Handle, Client) {
     let settings = Settings { port: 0, io_threads: 1, background_threads: 1, ..Settings::default() };
-    let shard = Shard::in_memory(limits, 7).expect("the limits allow a shard");
     let handle = serve(Server::new(settings, shard, Clock::manual(NOW_MS))).expect("a free port");
     let client = Client::connect(handle.address().port()).expect("the server listens");
     (handle, client)
+}
+
+fn start_within(limits: &Limits) -> (Handle, Client) {
+    start_on(Shard::in_memory(limits, 7).expect("the limits allow a shard"))
 }
 
 fn start() -> (Handle, Client) {
@@ -402,6 +405,26 @@ fn a_copy_from_before_an_invalidation_does_not_bring_the_entry_back() {
     assert_eq!(new.say("CACHE.INVALIDATE TAG 1 stale HOLD 60"), Frame::Integer(1));
     let held = export(&mut old, "MATCH doc", 1);
     assert_eq!(import(&mut new, &["REPLACE"], &held), Frame::Integer(0));
+}
+
+#[test]
+fn what_was_imported_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let open = || Shard::open(&Options::new(directory.path()), NOW_MS).expect("a directory of our own").0;
+    let (_old, mut old) = start();
+    old.say("CACHE.SET k v IN docs VALUES 2 3 4 TAG 1 a COST 0.5 EX 60");
+    old.say("HSET h f v");
+    let blobs = export(&mut old, "", usize::MAX);
+    let (handle, mut new) = start_on(open());
+    assert_eq!(import(&mut new, &[], &blobs), Frame::Integer(2));
+    drop(new);
+    handle.stop(Stop::NoSave);
+    let (_again, mut again) = start_on(open());
+    assert_eq!(described(&mut again, b"k"), described(&mut old, b"k"));
+    assert_eq!(again.say("CACHE.LOOKUP docs VALUES 2 3 4 MIN 0.99"), Frame::Bulk(b"v".to_vec()));
+    for line in ["PTTL k", "HGET h f"] {
+        assert_eq!(again.say(line), old.say(line), "{line}");
+    }
 }
 
 #[test]
