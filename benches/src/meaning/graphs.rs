@@ -177,6 +177,7 @@ fn search(cache: &Cache, query: &Query, exact: bool, ef: Option<usize>) -> io::R
         exact,
         ef,
         with_values: false,
+        reader: None,
     };
     let hits = cache.shard.search(&search, NOW_MS).map_err(io::Error::other)?;
     Ok(hits.iter().map(|hit| number_of(&hit.key)).collect())

@@ -101,6 +101,7 @@ fn in_process(set: &Set, truth: &[Vec<(u64, f64)>], rounds: usize) -> io::Result
                     runner_up: false,
                     exact: true,
                     ef: None,
+                    reader: None,
                 };
                 cache.shard.lookup(&lookup, NOW_MS)
             });

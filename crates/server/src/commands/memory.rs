@@ -99,6 +99,7 @@ fn stats<'t>(_args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, 
         (name("sutra.index"), integer(memory.index_bytes)),
         (name("sutra.heap"), integer(memory.heap_bytes)),
         (name("sutra.ghosts"), integer(memory.ghost_bytes)),
+        (name("sutra.tracked.keys"), integer(memory.tracking_bytes)),
     ]);
     Ok(Reply::Map(rows))
 }

@@ -67,7 +67,7 @@ impl<'s> Facts<'s> {
     }
 
     /// Bytes that count against the limit, by kind.
-    pub(crate) fn memory_kinds(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn memory_kinds(&self) -> [(&'static str, u64); 9] {
         [
             ("records", self.memory.live_bytes),
             ("slots", self.memory.index_bytes),
@@ -76,6 +76,7 @@ impl<'s> Facts<'s> {
             ("undo", self.meaning.undo_bytes),
             ("log_buffers", self.memory.log_buffer_bytes),
             ("ghosts", self.memory.ghost_bytes),
+            ("tracked_keys", self.memory.tracking_bytes),
             ("client_buffers", self.memory.outside_bytes),
         ]
     }

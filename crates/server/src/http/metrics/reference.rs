@@ -51,7 +51,7 @@ const LABELS: &str = "\n\
 | `operation` | {operations} |
 | `prefix` | the first words that the server knows; `other` for what scripts and misuse add |
 | `space`, `model` | names of spaces, at most a hundred: those made first; `other` for the rest together. For `model` also `none` |
-| `kind` of `cache_memory_bytes` | `records`, `slots`, `heap_values`, `vector_index`, `undo`, `log_buffers`, `ghosts`, `client_buffers` |
+| `kind` of `cache_memory_bytes` | `records`, `slots`, `heap_values`, `vector_index`, `undo`, `log_buffers`, `ghosts`, `tracked_keys`, `client_buffers` |
 | `kind` of `cache_resident_bytes` | `anonymous`, `mapped` |
 | `kind` of `cache_invalidations_total` | `meaning`, `tag`, `source`, `pattern`, `age`, `generation` (CACHE.SPACE BUMP), `clear` (FLUSHALL, FLUSHDB, POST /cache/clear) |
 | `state` | `live`, `dead`, `free` |

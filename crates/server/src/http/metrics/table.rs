@@ -197,6 +197,8 @@ pub(super) static SECTIONS: [Section; 6] = [
         title: "Clients and process",
         metrics: &[
             gauge("cache_connections", "Clients connected.", Sample::Serving(|f, s| s.one(f.server.clients.count()))),
+            gauge("cache_tracking_connections", "Of the connections, those with CLIENT TRACKING, which are told of changes.", Sample::Serving(|f, s| s.one(f.server.shard.tracking_stats().subscribers))),
+            gauge("cache_tracked_keys", "Keys that such connections have read and will be told of; at most `tracking-table-max-keys`.", Sample::Serving(|f, s| s.one(f.server.shard.tracking_stats().keys))),
             gauge("cache_connections_limit", "`maxclients`.", Sample::Serving(|f, s| s.one(u64::from(f.server.settings.maxclients.load(Relaxed))))),
             counter("cache_connections_received_total", "Connections accepted.", Sample::Serving(|f, s| s.one(f.of_workers(|it| &it.connections_received)))),
             counter("cache_connections_rejected_total", "Connections refused: too many, or not from this machine while there is no password.", Sample::Serving(|f, s| s.one(f.of_workers(|it| &it.connections_rejected)))),
