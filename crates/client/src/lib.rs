@@ -2,11 +2,29 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod breaker;
+mod client;
 pub mod codec;
+mod config;
+mod error;
 pub mod fallback;
 pub mod keys;
 pub mod l1;
+mod link;
+mod pool;
 pub mod rendezvous;
+mod reply;
+mod request;
 pub mod stats;
 pub mod ttl;
+
+pub use address::{Address, DEFAULT_PORT, Target};
+pub use client::Client;
+pub use config::{Config, Tracking};
+pub use error::{Error, ServerError};
+#[cfg(feature = "tls")]
+pub use link::tls::TlsConfig;
+pub use pool::PoolSnapshot;
+pub use reply::Reply;
+pub use request::Request;

@@ -116,7 +116,7 @@ fn serve_until_stopped(arguments: &[String]) -> Result<(), Box<dyn std::error::E
 }
 
 /// Opens the data directory and says what recovery found.
-fn open_shard(
+pub(crate) fn open_shard(
     settings: &Settings,
     clock: &Clock,
     progress: Arc<Progress>,

@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod digest;
 pub mod dispatch;
+pub mod embedded;
 mod hourly;
 pub mod http;
 pub mod job;

@@ -27,6 +27,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Packages that may use everything, and that nothing uses.
 const OUTSIDE: &[&str] = &["sutra-bench", "xtask", "sutra-fuzz"];
 
+/// What tests of a package may use beside: the client is tested against the server itself.
+const TESTED_WITH: &[(&str, &str)] = &[("sutra-cache-client", "sutra-cache")];
+
 /// For tests only.
 const TESTS_ONLY: &str = "sutra-testkit";
 
@@ -61,7 +64,10 @@ fn check_manifest(path: &str, text: &str) -> Vec<Fault> {
         for (used, value) in sections(&manifest, section) {
             let used = value.get("package").and_then(Value::as_str).unwrap_or(used);
             let ours = ROOMS.iter().any(|(room, _)| *room == used) || OUTSIDE.contains(&used);
-            if ours && !allowed.contains(&used) && !(for_tests && used == TESTS_ONLY) {
+            if ours
+                && !allowed.contains(&used)
+                && !(for_tests && (used == TESTS_ONLY || TESTED_WITH.contains(&(name, used))))
+            {
                 faults.push(Fault::whole(path, format!("`{name}` must not depend on `{used}`")));
             }
             let confined = CONFINED.iter().find(|(package, _)| *package == used);

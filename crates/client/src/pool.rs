@@ -1,0 +1,284 @@
+//! The connections of a client to one shard: made, kept, made again.
+
+use crate::link::{self, Link, Observer, Refused};
+use crate::{Config, Error, Reply, Request, reply};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// The connections of a client. Dropping it ends them.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    tasks: Vec<AbortHandle>,
+}
+
+struct Shared {
+    config: Config,
+    links: Vec<Link>,
+    next: AtomicUsize,
+    observer: Option<Arc<dyn Observer>>,
+    /// Rises when a connection has been made, or could not be.
+    changed: watch::Sender<u64>,
+    last_error: Mutex<Option<Error>>,
+    closed: AtomicBool,
+    connects: AtomicU64,
+    retries: AtomicU64,
+}
+
+/// How the connections of a client are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolSnapshot {
+    /// Connections that can be used now.
+    pub open: usize,
+    /// Connections made since the beginning; what is beyond the first of each place was made again.
+    pub connects: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+}
+
+impl Pool {
+    /// Begins to connect, on the runtime that this is called on.
+    pub(crate) fn new(config: Config, observer: Option<Arc<dyn Observer>>) -> Pool {
+        let links = (0..config.connections).map(|_| Link::default()).collect();
+        let shared = Arc::new(Shared {
+            config,
+            links,
+            next: AtomicUsize::new(0),
+            observer,
+            changed: watch::Sender::new(0),
+            last_error: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            connects: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        });
+        let tasks = (0..shared.links.len())
+            .map(|number| tokio::spawn(keep(Arc::clone(&shared), number)).abort_handle())
+            .collect();
+        Pool { shared, tasks }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Waits until there is a connection.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let mut changed = shared.changed.subscribe();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                if shared.links.iter().any(Link::is_open) {
+                    return Ok(());
+                }
+                if shared.closed.load(Ordering::Acquire) {
+                    return Err(Error::Closed);
+                }
+                // What another attempt would not change is said at once.
+                if let Some(error @ (Error::Server(_) | Error::Config(_))) = shared.last_error() {
+                    return Err(error);
+                }
+                if changed.changed().await.is_err() {
+                    return Err(Error::Closed);
+                }
+            }
+        };
+        match tokio::time::timeout(shared.config.connect_timeout, wait).await {
+            Ok(result) => result,
+            Err(_) => Err(shared.unavailable()),
+        }
+    }
+
+    /// Sends one request and waits for its answer; an error that the shard answers is an error.
+    pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Error> {
+        let mut attempt = 0;
+        loop {
+            let answer = match self.place(|link, bytes_max| link.submit(request, bytes_max)).await {
+                Ok(receiver) => receiver.await.unwrap_or(Err(Error::Closed)),
+                Err(error) => return Err(error),
+            };
+            match answer {
+                Ok(answer) => return reply::checked(answer),
+                Err(error) => self.again(&error, request.is_repeatable(), &mut attempt).await?,
+            }
+        }
+    }
+
+    /// Sends requests with no others in between on one connection, and waits for all answers. Errors that the shard answers stand among them.
+    pub(crate) async fn call_all(&self, requests: &[Request]) -> Result<Vec<Reply>, Error> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let repeatable = requests.iter().all(Request::is_repeatable);
+        let mut attempt = 0;
+        loop {
+            let answer = match self.place(|link, bytes_max| link.submit_all(requests, bytes_max)).await {
+                Ok(receiver) => receiver.await.unwrap_or(Err(Error::Closed)),
+                Err(error) => return Err(error),
+            };
+            match answer {
+                Ok(replies) => return Ok(replies),
+                Err(error) => self.again(&error, repeatable, &mut attempt).await?,
+            }
+        }
+    }
+
+    /// Ends all connections. Requests that are under way fail.
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        for link in &self.shared.links {
+            link.wake();
+            link.set_down(&Error::Closed);
+        }
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.shared.changed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn snapshot(&self) -> PoolSnapshot {
+        PoolSnapshot {
+            open: self.shared.links.iter().filter(|link| link.is_open()).count(),
+            connects: self.shared.connects.load(Ordering::Relaxed),
+            retries: self.shared.retries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Puts a request onto a connection, waiting for one if there is none.
+    async fn place<T>(&self, submit: impl Fn(&Link, usize) -> Result<T, Refused>) -> Result<T, Error> {
+        let shared = &self.shared;
+        let limit_bytes = shared.config.outbox_bytes_max;
+        loop {
+            let first = shared.next.fetch_add(1, Ordering::Relaxed);
+            let count = shared.links.len();
+            let mut full = false;
+            for offset in 0..count {
+                match submit(&shared.links[first.wrapping_add(offset) % count], limit_bytes) {
+                    Ok(placed) => return Ok(placed),
+                    Err(Refused::Down) => {}
+                    Err(Refused::Full) => full = true,
+                }
+            }
+            if full {
+                return Err(Error::Full { limit_bytes });
+            }
+            self.ready().await?;
+        }
+    }
+
+    /// Whether a failed request is to be sent again: then returns after a pause, else with the error.
+    async fn again(&self, error: &Error, repeatable: bool, attempt: &mut u32) -> Result<(), Error> {
+        let config = &self.shared.config;
+        let may = match error {
+            Error::Unavailable { .. } => true,
+            Error::Lost { .. } => repeatable,
+            Error::Config(_)
+            | Error::Timeout { .. }
+            | Error::Full { .. }
+            | Error::Closed
+            | Error::Server(_)
+            | Error::Unexpected { .. }
+            | Error::Decode(_)
+            | Error::Encode(_)
+            | Error::Compute(_)
+            | Error::BreakerOpen => false,
+        };
+        if !may || *attempt >= config.retries || self.shared.closed.load(Ordering::Acquire) {
+            return Err(error.clone());
+        }
+        self.shared.retries.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(pause(config, *attempt)).await;
+        *attempt += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, error: Option<Error>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn unavailable(&self) -> Error {
+        self.last_error().unwrap_or_else(|| Error::Unavailable {
+            address: self.config.target.address.to_string(),
+            cause: format!("no connection within {} ms", self.config.connect_timeout.as_millis()),
+        })
+    }
+}
+
+/// Keeps one connection for as long as the client lives.
+async fn keep(shared: Arc<Shared>, number: usize) {
+    let Shared { config, observer, .. } = &*shared;
+    let observer = observer.as_deref();
+    let mut failures = 0;
+    loop {
+        let opened = tokio::time::timeout(config.connect_timeout, link::open(config, number, observer)).await;
+        let error = match opened {
+            Ok(Ok(opened)) => {
+                failures = 0;
+                let place = &shared.links[number];
+                shared.connects.fetch_add(1, Ordering::Relaxed);
+                if let Some(observer) = observer {
+                    observer.connected(number);
+                }
+                place.set_open();
+                shared.note(None);
+                // Whoever is dropped here (the client is closed) must not leave the L1 believing in this connection.
+                let mut end = End { observer, number, cause: "the client was closed".to_owned() };
+                end.cause = link::drive(place, opened.stream, opened.received, opened.decoder, config, observer).await;
+                tracing::warn!(address = %config.target.address, cause = end.cause, "lost a connection to the shard");
+                Error::Unavailable { address: config.target.address.to_string(), cause: end.cause.clone() }
+            }
+            Ok(Err(error)) => error,
+            Err(_) => Error::Unavailable {
+                address: config.target.address.to_string(),
+                cause: format!("not connected within {} ms", config.connect_timeout.as_millis()),
+            },
+        };
+        if shared.closed.load(Ordering::Acquire) {
+            return;
+        }
+        tracing::debug!(address = %config.target.address, %error, "not connected to the shard");
+        shared.note(Some(error));
+        tokio::time::sleep(pause(config, failures)).await;
+        failures += 1;
+    }
+}
+
+struct End<'a> {
+    observer: Option<&'a dyn Observer>,
+    number: usize,
+    cause: String,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer {
+            observer.lost(self.number, &self.cause);
+        }
+    }
+}
+
+/// The pause after so many failures: doubled each time, of which half to all, by chance.
+fn pause(config: &Config, failures: u32) -> Duration {
+    let whole = config.backoff_min.saturating_mul(1_u32 << failures.min(20)).min(config.backoff_max);
+    whole.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("target", &self.shared.config.target).field("state", &self.snapshot()).finish()
+    }
+}
