@@ -165,6 +165,12 @@ impl Fallback {
         if everything { Owed::Everything } else { Owed::Keys(keys.into_iter().collect()) }
     }
 
+    /// Whether anything is owed.
+    pub(crate) fn owes(&self) -> bool {
+        let state = self.state();
+        state.owes_everything || !state.owed.is_empty()
+    }
+
     /// What was owed could not be told: the next [`Fallback::end`] hands it over again.
     pub fn owe(&self, owed: Owed) {
         let mut state = self.state();

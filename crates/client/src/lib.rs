@@ -4,6 +4,7 @@
 
 mod address;
 pub mod breaker;
+mod cache;
 mod client;
 pub mod codec;
 mod config;
@@ -20,6 +21,7 @@ pub mod stats;
 pub mod ttl;
 
 pub use address::{Address, DEFAULT_PORT, Target};
+pub use cache::{Cache, CacheBuilder, OnFault, Ttl, Writes};
 pub use client::Client;
 pub use config::{Config, Tracking};
 pub use error::{Error, ServerError};

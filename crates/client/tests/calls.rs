@@ -1,5 +1,4 @@
 //! Any command on a shard, over real sockets.
-#![expect(clippy::unwrap_used, reason = "a test that cannot connect has failed")]
 
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{Client, Config, Error, Reply, Request};

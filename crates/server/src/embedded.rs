@@ -32,9 +32,12 @@ impl Embedded {
     /// # Errors
     /// If a setting is not accepted, or the data directory or the port cannot be used.
     pub fn start(settings: &[(&str, &str)]) -> Result<Embedded, Box<dyn Error + Send + Sync>> {
-        let mut environment = vec![("STORAGE_PORT".to_owned(), "0".to_owned())];
-        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let is_given = |wanted: &str| settings.iter().any(|(name, _)| *name == wanted);
+        let mut environment: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if !is_given("STORAGE_PORT") {
+            environment.push(("STORAGE_PORT".to_owned(), "0".to_owned()));
+        }
         let temporary = if is_given("STORAGE_PATH") { None } else { Some(temporary_directory()?) };
         if let Some(directory) = &temporary {
             environment.push(("STORAGE_PATH".to_owned(), directory.display().to_string()));

@@ -35,6 +35,7 @@ pub use counter::{Counter, ErrorKind, Operation};
 pub use histogram::{Histogram, HistogramSnapshot, RELATIVE_ERROR_MAX};
 pub use snapshot::{LatencySummary, Snapshot};
 
+use crate::Error;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -82,6 +83,24 @@ impl Stats {
     /// A fault of this kind.
     pub fn error(&self, kind: ErrorKind) {
         self.stripes[stripe()].errors[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call ended with this error.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.error(match error {
+            Error::Unavailable { .. } | Error::Closed => ErrorKind::Connect,
+            Error::Timeout { .. } => ErrorKind::Timeout,
+            Error::Lost { .. } => ErrorKind::Disconnected,
+            Error::Full { .. } | Error::BreakerOpen | Error::Config(_) | Error::Encode(_) => ErrorKind::Refused,
+            Error::Unexpected { .. } => ErrorKind::Protocol,
+            Error::Server(error) if matches!(error.code(), "NOAUTH" | "WRONGPASS" | "NOPERM") => {
+                ErrorKind::Authentication
+            }
+            Error::Server(_) => ErrorKind::Server,
+            Error::Decode(_) => ErrorKind::Decode,
+            // The caller's own, and counted where it is called.
+            Error::Compute(_) => return,
+        });
     }
 
     /// An operation ended, well or not, after this time.

@@ -1,0 +1,365 @@
+//! One shard of a cache, with all that stands between it and the application: the tier in this process, the breaker, the stand-in for when it is
+//! away.
+
+use super::settings::CacheBuilder;
+use crate::breaker::Breaker;
+use crate::fallback::{Fallback, Owed};
+use crate::l1::{About, Entry, L1, Ticket};
+use crate::link::Observer;
+use crate::stats::{Counter, Operation, Stats};
+use crate::{Client, Config, Error, Reply, Request, Tracking, codec, reply};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use sutra_protocol::Frame;
+
+/// Keys that are deleted by one command when a shard is back.
+const DELETE_KEYS_MAX: usize = 500;
+/// How long it is waited before a shard that is away is asked again.
+const RETURN_PAUSE: Duration = Duration::from_millis(100);
+
+/// One shard of a cache.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    pub(crate) l1: Option<Arc<L1>>,
+    pub(crate) breaker: Breaker,
+    pub(crate) fallback: Fallback,
+    pub(crate) stats: Arc<Stats>,
+    l1_ttl_max: Option<Duration>,
+    /// From the first fault until what was changed meanwhile is deleted in the shard: until then it is neither read nor written.
+    away: AtomicBool,
+}
+
+/// What a read of one key found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) value: Bytes,
+    /// When it ends, as far as is known.
+    pub(crate) expires_at: Option<Instant>,
+    /// How long it took to compute, if this process computed it.
+    pub(crate) compute_time: Option<Duration>,
+}
+
+impl Found {
+    /// It stands for a value that is known not to exist.
+    pub(crate) fn is_negative(&self) -> bool {
+        codec::is_negative(&self.value)
+    }
+}
+
+impl From<Entry> for Found {
+    fn from(entry: Entry) -> Found {
+        Found { value: entry.value, expires_at: entry.about.expires_at, compute_time: entry.about.compute_time }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(name: &str, config: Config, builder: &CacheBuilder, stats: &Arc<Stats>) -> Arc<Node> {
+        let l1 = builder.l1.map(|settings| Arc::new(L1::new(settings)));
+        let broadcast = matches!(builder.tracking, Tracking::Broadcast { .. });
+        if let (Some(l1), true) = (&l1, broadcast) {
+            l1.suspend();
+        }
+        let observer = l1.as_ref().map(|l1| {
+            let l1 = Arc::clone(l1);
+            Arc::new(Watcher { l1, stats: Arc::clone(stats), broadcast }) as Arc<dyn Observer>
+        });
+        let client = Client::observed(config.tracking(builder.tracking.clone()), observer);
+        Arc::new(Node {
+            name: name.to_owned(),
+            client,
+            l1,
+            breaker: Breaker::new(builder.breaker, fastrand::u64(..)),
+            fallback: Fallback::new(builder.fallback),
+            stats: Arc::clone(stats),
+            l1_ttl_max: builder.l1_ttl_max,
+            away: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the shard is neither read nor written at present.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
+    // ---- the tier in this process ----
+
+    /// The value, if it is in this process. Counts a hit, not a miss.
+    pub(crate) fn look(&self, key: &[u8], now: Instant) -> Option<Found> {
+        let (found, counter) = match self.l1.as_ref().and_then(|l1| l1.get(key, now)) {
+            Some(entry) => (entry, Counter::L1Hits),
+            None => (self.fallback.get(key, now)?, Counter::FallbackHits),
+        };
+        self.stats.count(counter);
+        Some(found.into())
+    }
+
+    /// To be had before a read is sent whose answer is to be kept.
+    pub(crate) fn begin(&self, key: &[u8]) -> Option<Ticket> {
+        self.l1.as_ref().map(|l1| l1.begin(key))
+    }
+
+    /// Keeps what a tracked read answered.
+    pub(crate) fn keep(&self, ticket: Option<Ticket>, key: &[u8], found: &Found) {
+        if let (Some(l1), Some(ticket)) = (&self.l1, ticket) {
+            let longest = self.l1_ttl_max.map(|ttl| Instant::now() + ttl);
+            let expires_at = match (found.expires_at, longest) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            let about =
+                About { expires_at, compute_time: found.compute_time, negative: codec::is_negative(&found.value) };
+            l1.insert(ticket, key, &found.value, about);
+        }
+    }
+
+    /// A guard that forgets the key in this process when a write of it has ended, however it ended.
+    pub(crate) fn forgetting<'a>(&'a self, key: &'a [u8]) -> Forgetting<'a> {
+        Forgetting { node: self, key }
+    }
+
+    // ---- the shard ----
+
+    /// Carries out a call on the shard, unless it has failed lately; counts how it went.
+    pub(crate) async fn guarded<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let began = Instant::now();
+        let permit = match self.breaker.ask(began) {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.stats.failed(&Error::BreakerOpen);
+                return Err(Error::BreakerOpen);
+            }
+        };
+        let result = call.await;
+        let now = Instant::now();
+        match &result {
+            Err(error) if error.is_fault() => {
+                permit.failed(now);
+                self.stats.failed(error);
+            }
+            Err(error) => {
+                permit.succeeded(now);
+                self.stats.failed(error);
+            }
+            Ok(_) => permit.succeeded(now),
+        }
+        self.stats.took(operation, now.saturating_duration_since(began));
+        result
+    }
+
+    /// Sends one command.
+    pub(crate) async fn call(&self, operation: Operation, request: Request) -> Result<Reply, Error> {
+        if self.is_away() {
+            return Err(Error::BreakerOpen);
+        }
+        self.guarded(operation, self.client.call(request)).await
+    }
+
+    /// Reads the key from the shard, and keeps what it finds in this process. Counts a hit or a miss.
+    pub(crate) async fn fetch(self: &Arc<Node>, key: &[u8]) -> Result<Option<Found>, Error> {
+        if self.is_away() {
+            return Ok(None);
+        }
+        let ticket = self.begin(key);
+        let request = Request::read("CACHE.GET").arg(key).arg("WITHTTL");
+        let answer = self.guarded(Operation::Get, async { value_and_ttl(self.client.call_tracked(request).await?) });
+        let found = answer.await.inspect_err(|error| self.note_fault(error))?;
+        self.stats.count(if found.is_some() { Counter::L2Hits } else { Counter::Misses });
+        if let Some(found) = &found {
+            self.keep(ticket, key, found);
+        }
+        Ok(found)
+    }
+
+    /// Reads keys from the shard in one round trip, as [`Node::fetch`] does.
+    pub(crate) async fn fetch_all(self: &Arc<Node>, keys: &[&[u8]]) -> Result<Vec<Option<Found>>, Error> {
+        if self.is_away() {
+            return Ok(vec![None; keys.len()]);
+        }
+        let tickets: Vec<_> = keys.iter().map(|key| self.begin(key)).collect();
+        let requests: Vec<Request> =
+            keys.iter().map(|key| Request::read("CACHE.GET").arg(key).arg("WITHTTL")).collect();
+        let answers = self.guarded(Operation::GetMany, async {
+            let replies = self.client.pipeline_tracked(&requests).await?;
+            replies.into_iter().map(|reply| reply.and_then(value_and_ttl)).collect::<Result<Vec<_>, _>>()
+        });
+        let found = answers.await.inspect_err(|error| self.note_fault(error))?;
+        for ((ticket, key), found) in tickets.into_iter().zip(keys).zip(&found) {
+            self.stats.count(if found.is_some() { Counter::L2Hits } else { Counter::Misses });
+            if let Some(found) = found {
+                self.keep(ticket, key, found);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sends a command that changes these keys. If the shard is away or fails, the keys are deleted in it before it is read again, so that
+    /// what was to be replaced does not come back; the error is returned nevertheless.
+    pub(crate) async fn change(
+        self: &Arc<Node>,
+        operation: Operation,
+        keys: &[&[u8]],
+        request: Request,
+    ) -> Result<Reply, Error> {
+        let _forgetting: Vec<_> = keys.iter().map(|key| self.forgetting(key)).collect();
+        let result = self.call(operation, request).await;
+        if let Err(error) = &result
+            && error.is_fault()
+        {
+            if let Some(code) = error.code() {
+                tracing::debug!(code, "the shard refused a write; what was there before is deleted");
+            }
+            self.owe(Owed::Keys(keys.iter().map(|key| key.to_vec()).collect()));
+        }
+        result
+    }
+
+    // ---- when it is away ----
+
+    /// Looks whether a failed read means that the shard is away.
+    pub(crate) fn note_fault(self: &Arc<Node>, error: &Error) {
+        if matches!(error, Error::Unavailable { .. } | Error::Lost { .. } | Error::BreakerOpen) {
+            self.leave();
+        }
+    }
+
+    /// These are to be deleted in the shard before it is read again.
+    pub(crate) fn owe(self: &Arc<Node>, owed: Owed) {
+        self.fallback.owe(owed);
+        self.leave();
+    }
+
+    /// The shard is away from now on, until [`Node::come_back`] has ended.
+    fn leave(self: &Arc<Node>) {
+        self.fallback.begin();
+        if !self.away.swap(true, Ordering::AcqRel) {
+            tracing::warn!(shard = self.name, "the shard is away; going on without it");
+            let node = Arc::downgrade(self);
+            tokio::spawn(async move {
+                while let Some(node) = node.upgrade() {
+                    if node.come_back().await {
+                        return;
+                    }
+                    drop(node);
+                    tokio::time::sleep(RETURN_PAUSE).await;
+                }
+            });
+        }
+    }
+
+    /// Sees whether the shard is there, deletes in it what was changed without it, and only then lets it be used. Whether it may be.
+    async fn come_back(self: &Arc<Node>) -> bool {
+        let is_there = self.guarded(Operation::Other, async {
+            self.client.ready().await?;
+            self.client.call(Request::read("PING")).await
+        });
+        if is_there.await.is_err() {
+            return false;
+        }
+        loop {
+            let owed = self.fallback.end();
+            if matches!(&owed, Owed::Keys(keys) if keys.is_empty()) {
+                break;
+            }
+            if self.pay(&owed).await.is_err() {
+                self.fallback.owe(owed);
+                self.fallback.begin();
+                return false;
+            }
+        }
+        if let Some(l1) = &self.l1 {
+            l1.invalidate_all();
+        }
+        self.away.store(false, Ordering::Release);
+        // Somebody may have seen the shard away and owed a key since the list was empty: it is paid by who comes next.
+        if self.fallback.owes() {
+            self.leave();
+        }
+        tracing::info!(shard = self.name, "the shard is back");
+        true
+    }
+
+    async fn pay(&self, owed: &Owed) -> Result<(), Error> {
+        match owed {
+            Owed::Keys(keys) => {
+                for keys in keys.chunks(DELETE_KEYS_MAX) {
+                    reply::count(self.client.call(Request::read("UNLINK").args(keys)).await?)?;
+                }
+                Ok(())
+            }
+            Owed::Everything => reply::done(self.client.call(Request::read("FLUSHDB").arg("ASYNC")).await?),
+        }
+    }
+}
+
+/// Forgets a key in this process when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Forgetting<'a> {
+    node: &'a Node,
+    key: &'a [u8],
+}
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        if let Some(l1) = &self.node.l1 {
+            l1.invalidate(self.key);
+        }
+    }
+}
+
+/// Keeps the tier in this process to what the shard says.
+struct Watcher {
+    l1: Arc<L1>,
+    stats: Arc<Stats>,
+    /// One connection is told everything, and without it nothing is known.
+    broadcast: bool,
+}
+
+impl Observer for Watcher {
+    fn connected(&self, number: usize) {
+        if self.broadcast && number == 0 {
+            self.l1.resume();
+        }
+    }
+
+    fn lost(&self, number: usize, _cause: &str) {
+        self.stats.count(Counter::Reconnects);
+        if !self.broadcast {
+            // Each connection is told of what was read through it; which of the entries those are is not kept.
+            self.l1.invalidate_all();
+        } else if number == 0 {
+            self.l1.suspend();
+        }
+    }
+
+    fn changed(&self, keys: &mut dyn Iterator<Item = &Bytes>) {
+        for key in keys {
+            self.stats.count(Counter::Pushes);
+            self.l1.invalidate(key);
+        }
+    }
+
+    fn all_changed(&self) {
+        self.stats.count(Counter::Pushes);
+        self.l1.invalidate_all();
+    }
+}
+
+/// The answer of CACHE.GET ... WITHTTL.
+fn value_and_ttl(reply: Reply) -> Result<Option<Found>, Error> {
+    if let Frame::Null = reply {
+        return Ok(None);
+    }
+    let mut parts = reply::array(reply)?.into_iter();
+    let value = reply::bytes(parts.next().unwrap_or(Frame::Null))?;
+    let ttl_ms = reply::integer(parts.next().unwrap_or(Frame::Null))?;
+    let expires_at = u64::try_from(ttl_ms).ok().and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+    Ok(Some(Found { value, expires_at, compute_time: None }))
+}
