@@ -2,6 +2,7 @@
 
 use crate::link::Observer;
 use crate::pool::{Pool, PoolSnapshot};
+use crate::stats::Stats;
 use crate::{Config, Error, Reply, Request, Tracking, reply};
 use std::sync::Arc;
 use sutra_protocol::Frame;
@@ -42,11 +43,11 @@ impl Client {
     /// Outside of a tokio runtime, on which its tasks run.
     #[must_use]
     pub fn lazy(config: Config) -> Client {
-        Client::observed(config, None)
+        Client::observed(config, None, Arc::default())
     }
 
-    pub(crate) fn observed(config: Config, observer: Option<Arc<dyn Observer>>) -> Client {
-        Client { pool: Arc::new(Pool::new(config, observer)) }
+    pub(crate) fn observed(config: Config, observer: Option<Arc<dyn Observer>>, stats: Arc<Stats>) -> Client {
+        Client { pool: Arc::new(Pool::new(config, observer, stats)) }
     }
 
     /// Waits until there is a connection.

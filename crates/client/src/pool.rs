@@ -1,6 +1,7 @@
 //! The connections of a client to one shard: made, kept, made again.
 
 use crate::link::{self, Link, Observer, Refused};
+use crate::stats::{Counter, Stats};
 use crate::{Config, Error, Reply, Request, reply};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ struct Shared {
     links: Vec<Link>,
     next: AtomicUsize,
     observer: Option<Arc<dyn Observer>>,
+    stats: Arc<Stats>,
     /// Rises when a connection has been made, or could not be.
     changed: watch::Sender<u64>,
     last_error: Mutex<Option<Error>>,
@@ -41,13 +43,14 @@ pub struct PoolSnapshot {
 
 impl Pool {
     /// Begins to connect, on the runtime that this is called on.
-    pub(crate) fn new(config: Config, observer: Option<Arc<dyn Observer>>) -> Pool {
+    pub(crate) fn new(config: Config, observer: Option<Arc<dyn Observer>>, stats: Arc<Stats>) -> Pool {
         let links = (0..config.connections).map(|_| Link::default()).collect();
         let shared = Arc::new(Shared {
             config,
             links,
             next: AtomicUsize::new(0),
             observer,
+            stats,
             changed: watch::Sender::new(0),
             last_error: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -188,6 +191,7 @@ impl Pool {
             return Err(error.clone());
         }
         self.shared.retries.fetch_add(1, Ordering::Relaxed);
+        self.shared.stats.count(Counter::Retries);
         tokio::time::sleep(pause(config, *attempt)).await;
         *attempt += 1;
         Ok(())
@@ -223,6 +227,7 @@ async fn keep(shared: Arc<Shared>, number: usize) {
     let Shared { config, observer, .. } = &*shared;
     let observer = observer.as_deref();
     let mut failures = 0;
+    let mut is_first = true;
     loop {
         let opened = tokio::time::timeout(config.connect_timeout, link::open(config, number, observer)).await;
         let error = match opened {
@@ -230,6 +235,9 @@ async fn keep(shared: Arc<Shared>, number: usize) {
                 failures = 0;
                 let place = &shared.links[number];
                 shared.connects.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::take(&mut is_first) {
+                    shared.stats.count(Counter::Reconnects);
+                }
                 if let Some(observer) = observer {
                     observer.connected(number);
                 }
@@ -237,7 +245,7 @@ async fn keep(shared: Arc<Shared>, number: usize) {
                 shared.note(None);
                 // Whoever is dropped here (the client is closed) must not leave the L1 believing in this connection.
                 let mut end = End { observer, number, cause: "the client was closed".to_owned() };
-                end.cause = link::drive(place, opened.stream, opened.received, opened.decoder, config, observer).await;
+                end.cause = link::drive(place, opened, config, observer, &shared.stats).await;
                 tracing::warn!(address = %config.target.address, cause = end.cause, "lost a connection to the shard");
                 Error::Unavailable { address: config.target.address.to_string(), cause: end.cause.clone() }
             }

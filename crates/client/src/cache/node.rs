@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use sutra_protocol::Frame;
+use tracing::Instrument;
 
 /// Keys that are deleted by one command when a shard is back.
 const DELETE_KEYS_MAX: usize = 500;
@@ -67,7 +68,7 @@ impl Node {
             let l1 = Arc::clone(l1);
             Arc::new(Watcher { l1, stats: Arc::clone(stats), broadcast }) as Arc<dyn Observer>
         });
-        let client = Client::observed(config.tracking(builder.tracking.clone()), observer);
+        let client = Client::observed(config.tracking(builder.tracking.clone()), observer, Arc::clone(stats));
         Arc::new(Node {
             name: name.to_owned(),
             client,
@@ -137,7 +138,8 @@ impl Node {
                 return Err(Error::BreakerOpen);
             }
         };
-        let result = call.await;
+        let span = tracing::debug_span!("cache call", shard = self.name, operation = operation.name());
+        let result = call.instrument(span).await;
         let now = Instant::now();
         match &result {
             Err(error) if error.is_fault() => {
@@ -330,7 +332,6 @@ impl Observer for Watcher {
     }
 
     fn lost(&self, number: usize, _cause: &str) {
-        self.stats.count(Counter::Reconnects);
         if !self.broadcast {
             // Each connection is told of what was read through it; which of the entries those are is not kept.
             self.l1.invalidate_all();

@@ -1,6 +1,8 @@
 //! The task that owns a socket: writes what the outbox holds, reads, and hands out answers.
 
+use super::handshake::Opened;
 use super::{Link, Observer, Sink, Waiter};
+use crate::stats::{Counter, Stats};
 use crate::{Config, Error, Reply, Request};
 use bytes::BytesMut;
 use std::collections::VecDeque;
@@ -22,17 +24,14 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// Serves the link on this socket until it ends; returns why. Everyone who waits has been told then.
-pub(crate) async fn drive<S>(
+pub(crate) async fn drive(
     link: &Link,
-    stream: S,
-    received: BytesMut,
-    decoder: FrameDecoder,
+    opened: Opened,
     config: &Config,
     observer: Option<&dyn Observer>,
-) -> String
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+    stats: &Stats,
+) -> String {
+    let Opened { stream, received, decoder } = opened;
     let period = (config.read_timeout.min(config.heartbeat) / 8).clamp(TICK_MIN, TICK_MAX);
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,6 +41,7 @@ where
         link,
         config,
         observer,
+        stats,
         limits,
         stream,
         received,
@@ -68,6 +68,7 @@ struct Driver<'a, S> {
     link: &'a Link,
     config: &'a Config,
     observer: Option<&'a dyn Observer>,
+    stats: &'a Stats,
     limits: FrameLimits,
     stream: S,
     received: BytesMut,
@@ -164,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.written += count;
+                    self.stats.add(Counter::WrittenBytes, count as u64);
                     progress = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
@@ -190,7 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             Poll::Pending => Ok(Heard::Nothing),
             Poll::Ready(Ok(0)) => Err("the shard closed the connection".to_owned()),
             Poll::Ready(Err(error)) => Err(error.to_string()),
-            Poll::Ready(Ok(_)) => {
+            Poll::Ready(Ok(count)) => {
+                self.stats.add(Counter::ReadBytes, count as u64);
                 self.heard = self.now;
                 self.hand_out()
             }
