@@ -15,7 +15,8 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 async fn cache(shard: &Embedded, tracking: Tracking) -> Cache {
-    Cache::builder(&shard.url()).unwrap().tracking(tracking).connect().await.unwrap()
+    let builder = Cache::builder(&shard.url()).expect("a URL").tracking(tracking);
+    builder.connect().await.expect("a shard")
 }
 
 fn ways() -> Vec<Tracking> {

@@ -96,6 +96,12 @@ struct InFlight {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         self.now = Instant::now();
+        // Looked at in every turn, also if there is always more to read.
+        while self.tick.poll_tick(cx).is_ready() {
+            if let Err(cause) = self.look_at_clock() {
+                return Poll::Ready(cause);
+            }
+        }
         loop {
             let mut progress = match self.poll_write(cx) {
                 Ok(progress) => progress,
@@ -110,12 +116,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     return Poll::Pending;
                 }
                 Err(cause) => return Poll::Ready(cause),
-            }
-            if self.tick.poll_tick(cx).is_ready() {
-                progress = true;
-                if let Err(cause) = self.look_at_clock() {
-                    return Poll::Ready(cause);
-                }
             }
             if progress {
                 continue;
