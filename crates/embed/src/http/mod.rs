@@ -145,7 +145,12 @@ impl HttpEmbedder {
                 self.breaker().succeeded();
             }
             let wait = backoff.next(failure.retry_after);
-            if !failure.may_repeat || attempt == self.options.attempts_max || Instant::now() + wait >= deadline {
+            // Whoever finds the circuit open after a wait would be turned away: why wait.
+            if !failure.may_repeat
+                || attempt == self.options.attempts_max
+                || self.breaker().circuit() == Circuit::Open
+                || Instant::now() + wait >= deadline
+            {
                 return Err(failure.error);
             }
             last = Some(failure.error);
