@@ -66,7 +66,8 @@ def test_memkeys_asks_for_the_memory_of_each_key(cli, server):
 
 def test_latency_is_measured(cli):
     minimum, _, _, samples = cli("--latency", "-i", "0.2").split()[:4]
-    assert int(minimum) >= 0 and int(samples) > 5
+    # How many fit into the time is up to the machine.
+    assert int(minimum) >= 0 and int(samples) > 0
 
 
 def test_statistics_are_printed(program, server):
