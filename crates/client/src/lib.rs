@@ -7,6 +7,7 @@ pub mod breaker;
 mod cache;
 mod client;
 pub mod codec;
+mod commands;
 mod config;
 mod error;
 pub mod fallback;
@@ -23,6 +24,9 @@ pub mod ttl;
 pub use address::{Address, DEFAULT_PORT, Target};
 pub use cache::{Cache, CacheBuilder, OnFault, Ttl, Writes};
 pub use client::Client;
+pub use commands::{
+    EmbeddingOptions, Entry, LeaseOptions, LeaseToken, Leased, Lifetime, Meta, Query, Scan, SetOptions,
+};
 pub use config::{Config, Tracking};
 pub use error::{Error, ServerError};
 #[cfg(feature = "tls")]

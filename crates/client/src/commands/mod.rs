@@ -1,0 +1,112 @@
+//! The commands of a shard with types: arguments that cannot be misspelt, answers that are taken apart.
+//!
+//! Each is a method of [`Client`](crate::Client), and each has the names and the meaning of the command behind it (`docs/native.md`). What has
+//! many options is described by a value first ([`Entry`], [`Lookup`], [`Invalidate`]), which may be kept, cloned and sent to several shards. An
+//! option that is given twice holds as it was given last.
+//!
+//! # What is sent again
+//! If a connection ends before the answer has come, nobody knows whether the command was carried out. It is sent again, by itself, if that
+//! does no harm:
+//!
+//! - reads;
+//! - writes whose effect is absolute: what is stored is the same, once or twice. Not those under a condition (NX), which would find their own
+//!   first attempt, nor those with a lease, which ends with the first;
+//! - removals, and invalidations above all. What a second one removes in addition was written in between, and costs one computation; an
+//!   invalidation that was lost would cost wrong answers. The count that is returned is that of the last attempt.
+//!
+//! Everything else (leases, counters, the undoing of an invalidation) fails with [`Error::Lost`](crate::Error::Lost).
+
+mod analytics;
+mod embeddings;
+mod entry;
+mod fields;
+mod keys;
+mod lease;
+mod query;
+
+pub use embeddings::EmbeddingOptions;
+pub use entry::{Entry, Meta};
+pub use keys::{Lifetime, Scan, SetOptions};
+pub use lease::{LeaseOptions, LeaseToken, Leased};
+pub use query::Query;
+
+use crate::Request;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// When what is written expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Expiry {
+    /// As the shard is configured.
+    #[default]
+    Default,
+    In(Duration),
+    At(SystemTime),
+    /// As what was there before.
+    Keep,
+}
+
+impl Expiry {
+    pub(crate) fn push(self, request: Request) -> Request {
+        match self {
+            Expiry::Default => request,
+            Expiry::In(ttl) => request.arg("PX").number(milliseconds(ttl)),
+            Expiry::At(instant) => {
+                // The shard takes no 0, nor what lies before it: what expires a millisecond later has expired as much.
+                let since = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
+                request.arg("PXAT").number(milliseconds(since).max(1))
+            }
+            Expiry::Keep => request.arg("KEEPTTL"),
+        }
+    }
+}
+
+/// Under which condition something is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Condition {
+    #[default]
+    None,
+    IfAbsent,
+    IfPresent,
+}
+
+impl Condition {
+    pub(crate) fn push(self, request: Request) -> Request {
+        match self {
+            Condition::None => request,
+            Condition::IfAbsent => request.arg("NX"),
+            Condition::IfPresent => request.arg("XX"),
+        }
+    }
+}
+
+/// Whole milliseconds, rounded up: what is to live for a moment lives for a moment.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(i64::MAX as u64)
+}
+
+/// Adds an option and its time in seconds, with a fraction.
+pub(crate) fn push_seconds(request: Request, option: &str, time: Option<Duration>) -> Request {
+    match time {
+        Some(time) => request.arg(option).float(time.as_secs_f64()),
+        None => request,
+    }
+}
+
+/// Adds a count and so many names behind an option, if there are any.
+pub(crate) fn push_counted(request: Request, option: &str, names: &[Vec<u8>]) -> Request {
+    if names.is_empty() { request } else { request.arg(option).number(names.len() as u64).args(names) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_more_than_the_shard_can_read() {
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_millis(1500)), 1500);
+        assert_eq!(milliseconds(Duration::from_micros(1_000_001)), 1001);
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::MAX), i64::MAX as u64);
+    }
+}
