@@ -15,7 +15,7 @@ use crate::ops::{Edit, Op};
 use crate::shard::Shard;
 use crate::slot::{ExpiryHint, Slot, SlotKind};
 use crate::stripe::{HeapEntry, Stripe};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use sutra_eviction::frequency;
@@ -65,7 +65,7 @@ pub struct Txn<'s> {
     /// Who is not told of the changes, since it makes them.
     author: u64,
     changes_everything: bool,
-    expired: RefCell<Vec<tell::Expired>>,
+    expired: Cell<Option<Box<tell::Expired>>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -153,7 +153,7 @@ impl<'s> Txn<'s> {
     }
 
     fn of_held(shard: &'s Shard, held: Held<'s>, frame: Vec<u8>, touch: bool, now_ms: u64) -> Txn<'s> {
-        let (pin, expired) = (shard.store.pin(), RefCell::default());
+        let (pin, expired) = (shard.store.pin(), Cell::default());
         let (replays, author, changes_everything) = (false, 0, false);
         Txn { shard, held, pin, now_ms, frame, touch, replays, author, changes_everything, expired }
     }

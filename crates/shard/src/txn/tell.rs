@@ -7,8 +7,12 @@ use crate::tracking::Subscriber;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// An entry that was looked at and had expired: its database and key.
-pub(super) type Expired = (u8, Box<[u8]>);
+/// An entry that was looked at and had expired. A list, since there mostly are none, and every transaction carries its beginning.
+pub(super) struct Expired {
+    db: u8,
+    key: Box<[u8]>,
+    next: Option<Box<Expired>>,
+}
 
 impl Txn<'_> {
     /// Whoever has this number is not told of what is changed from here on; 0: everybody is. For changes whose keys the author knows: those
@@ -65,10 +69,8 @@ impl Txn<'_> {
     }
 
     /// What is left to tell before the locks are given back.
+    #[inline]
     pub(super) fn tell_the_rest(&mut self) {
-        if !self.shard.tracking.is_on() {
-            return;
-        }
         self.remove_expired();
         if std::mem::take(&mut self.changes_everything) {
             self.shard.tracking.tell_everything();
@@ -80,15 +82,23 @@ impl Txn<'_> {
     #[cold]
     pub(super) fn note_expired(&self, db: u8, key: &[u8]) {
         if !self.replays {
-            self.expired.borrow_mut().push((db, key.into()));
+            let next = self.expired.take();
+            self.expired.set(Some(Box::new(Expired { db, key: key.into(), next })));
         }
     }
 
+    #[inline]
     fn remove_expired(&mut self) {
-        if self.expired.get_mut().is_empty() {
-            return;
+        if self.expired.get_mut().is_some() {
+            self.remove_those_expired();
         }
-        for (db, key) in std::mem::take(self.expired.get_mut()) {
+    }
+
+    #[cold]
+    fn remove_those_expired(&mut self) {
+        while let Some(first) = self.expired.take() {
+            let Expired { db, key, next } = *first;
+            self.expired.set(next);
             let hash = self.hash_of(&key);
             let is_expired = self.shard.writable().is_ok()
                 && self.find(db, hash, &key).is_some_and(|found| !self.is_live(&found) && !self.is_covered(&found));
