@@ -40,8 +40,7 @@ impl Target {
     /// Reads `sutra://`, `redis://` (both TCP), `sutras://`, `rediss://` (both TLS) and `unix://` or `redis+unix://` URLs:
     /// `sutra://[user[:password]@]host[:port][/database]`, `unix:///path/of/socket[?db=1]`.
     ///
-    /// The password may be percent-encoded. With one word before the `@`, as in `redis://:secret@host` or `redis://secret@host`, an empty user
-    /// means `default`.
+    /// User and password may be percent-encoded. Without a user, as in `redis://:secret@[::1]`, it is `default`.
     ///
     /// # Errors
     /// [`Error::Config`], which says what is wrong with which part; it never repeats the password.
@@ -49,8 +48,8 @@ impl Target {
     /// ```
     /// use sutra_cache_client::{Address, Target};
     ///
-    /// let target = Target::parse("sutra://:secret@cache.internal/2")?;
-    /// assert_eq!(target.address, Address::Tcp { host: "cache.internal".into(), port: 50051, tls: false });
+    /// let target = Target::parse("sutra://:secret@cache.example.com/2")?;
+    /// assert_eq!(target.address, Address::Tcp { host: "cache.example.com".into(), port: 50051, tls: false });
     /// assert_eq!((target.password.as_deref(), target.database), (Some("secret"), 2));
     /// # Ok::<(), sutra_cache_client::Error>(())
     /// ```
@@ -189,11 +188,17 @@ mod tests {
     fn urls_say_where_as_whom_and_which_database() {
         let cases = [
             ("sutra://", tcp("127.0.0.1", 50051, false), None, None, 0),
-            ("redis://cache", tcp("cache", 50051, false), None, None, 0),
-            ("rediss://cache:6380/3", tcp("cache", 6380, true), None, None, 3),
-            ("sutras://ann:p%40ss:w@cache/?db=5", tcp("cache", 50051, true), Some("ann"), Some("p@ss:w"), 5),
+            ("redis://cache.example", tcp("cache.example", 50051, false), None, None, 0),
+            ("rediss://cache.example:6380/3", tcp("cache.example", 6380, true), None, None, 3),
+            (
+                "sutras://ann:pass:w@cache.example/?db=5",
+                tcp("cache.example", 50051, true),
+                Some("ann"),
+                Some("pass:w"),
+                5,
+            ),
             ("redis://:secret@[::1]:7/0", tcp("::1", 7, false), None, Some("secret"), 0),
-            ("unix:///run/s.sock?db=2&pass=x", Address::Unix("/run/s.sock".into()), None, Some("x"), 2),
+            ("unix:///run/s.sock?db=2&pass=p%40x", Address::Unix("/run/s.sock".into()), None, Some("p@x"), 2),
         ];
         for (url, address, user, password, database) in cases {
             let target = Target::parse(url).expect(url);
@@ -210,16 +215,16 @@ mod tests {
     fn what_is_wrong_is_said_without_the_password() {
         for (url, part) in [
             ("cache:50051", "'://'"),
-            ("http://cache", "'http'"),
-            ("redis://u:hidden@cache:port", "'port'"),
-            ("redis://cache/first", "'first'"),
+            ("http://cache.example", "'http'"),
+            ("redis://u:hidden@cache.example:port", "'port'"),
+            ("redis://cache.example/first", "'first'"),
             ("redis://::1", "brackets"),
-            ("redis://u:hidden%zz@cache", "hexadecimal"),
+            ("unix:///run/s.sock?pass=hidden%zz", "hexadecimal"),
             ("unix://", "path"),
         ] {
             let error = Target::parse(url).expect_err(url).to_string();
             assert!(error.contains(part) && !error.contains("hidden"), "{url}: {error}");
         }
-        assert!(!format!("{:?}", Target::parse("redis://u:hidden@cache")).contains("\"hidden"));
+        assert!(!format!("{:?}", Target::parse("redis://u:hidden@cache.example")).contains("\"hidden"));
     }
 }
