@@ -1,6 +1,6 @@
 //! The connections of a client to one shard: made, kept, made again.
 
-use crate::link::{self, Link, Observer, Refused};
+use crate::link::{self, Link, Observer, Presence, Refused};
 use crate::stats::{Counter, Stats};
 use crate::{Config, Error, Reply, Request, reply};
 use std::fmt;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 /// The connections of a client. Dropping it ends them.
 pub(crate) struct Pool {
@@ -69,6 +70,10 @@ impl Pool {
 
     /// Waits until there is a connection.
     pub(crate) async fn ready(&self) -> Result<(), Error> {
+        self.ready_until(Instant::now() + self.shared.config.connect_timeout).await
+    }
+
+    async fn ready_until(&self, deadline: Instant) -> Result<(), Error> {
         let shared = &self.shared;
         let mut changed = shared.changed.subscribe();
         let wait = async {
@@ -80,8 +85,7 @@ impl Pool {
                 if shared.closed.load(Ordering::Acquire) {
                     return Err(Error::Closed);
                 }
-                // What another attempt would not change is said at once.
-                if let Some(error @ (Error::Server(_) | Error::Config(_))) = shared.last_error() {
+                if let Some(error) = shared.last_error().filter(is_lasting) {
                     return Err(error);
                 }
                 if changed.changed().await.is_err() {
@@ -89,7 +93,7 @@ impl Pool {
                 }
             }
         };
-        match tokio::time::timeout(shared.config.connect_timeout, wait).await {
+        match timeout_at(deadline, wait).await {
             Ok(result) => result,
             Err(_) => Err(shared.unavailable()),
         }
@@ -133,7 +137,6 @@ impl Pool {
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         for link in &self.shared.links {
-            link.wake();
             link.set_down(&Error::Closed);
         }
         self.tasks.iter().for_each(AbortHandle::abort);
@@ -152,6 +155,7 @@ impl Pool {
     async fn place<T>(&self, submit: impl Fn(&Link, usize) -> Result<T, Refused>) -> Result<T, Error> {
         let shared = &self.shared;
         let limit_bytes = shared.config.outbox_bytes_max;
+        let mut deadline = None;
         loop {
             let first = shared.next.fetch_add(1, Ordering::Relaxed);
             let count = shared.links.len();
@@ -166,7 +170,12 @@ impl Pool {
             if full {
                 return Err(Error::Full { limit_bytes });
             }
-            self.ready().await?;
+            // One time limit for all attempts: a connection that is made and lost in turns keeps nobody.
+            let until = *deadline.get_or_insert_with(|| Instant::now() + shared.config.connect_timeout);
+            if Instant::now() >= until {
+                return Err(shared.unavailable());
+            }
+            self.ready_until(until).await?;
         }
     }
 
@@ -190,9 +199,14 @@ impl Pool {
         if !may || *attempt >= config.retries || self.shared.closed.load(Ordering::Acquire) {
             return Err(error.clone());
         }
-        self.shared.retries.fetch_add(1, Ordering::Relaxed);
-        self.shared.stats.count(Counter::Retries);
-        tokio::time::sleep(pause(config, *attempt)).await;
+        let shared = &self.shared;
+        let mut changed = shared.changed.subscribe();
+        let closed = changed.wait_for(|_| shared.closed.load(Ordering::Acquire));
+        if tokio::time::timeout(pause(config, *attempt), closed).await.is_ok() {
+            return Err(Error::Closed);
+        }
+        shared.retries.fetch_add(1, Ordering::Relaxed);
+        shared.stats.count(Counter::Retries);
         *attempt += 1;
         Ok(())
     }
@@ -222,32 +236,38 @@ impl Shared {
     }
 }
 
+/// Whether another attempt to connect would end the same way, so that it is said at once.
+fn is_lasting(error: &Error) -> bool {
+    matches!(error, Error::Config(_))
+        || error.code().is_some_and(|code| !matches!(code, "LOADING" | "BUSY" | "TRYAGAIN"))
+}
+
 /// Keeps one connection for as long as the client lives.
 async fn keep(shared: Arc<Shared>, number: usize) {
     let Shared { config, observer, .. } = &*shared;
     let observer = observer.as_deref();
+    let _keeper = Keeper { shared: &shared };
     let mut failures = 0;
     let mut is_first = true;
     loop {
         let opened = tokio::time::timeout(config.connect_timeout, link::open(config, number, observer)).await;
         let error = match opened {
             Ok(Ok(opened)) => {
-                failures = 0;
-                let place = &shared.links[number];
+                let since = Instant::now();
                 shared.connects.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::take(&mut is_first) {
                     shared.stats.count(Counter::Reconnects);
                 }
-                if let Some(observer) = observer {
-                    observer.connected(number);
-                }
-                place.set_open();
+                let mut presence = Presence::new(&shared.links[number], number, observer);
                 shared.note(None);
-                // Whoever is dropped here (the client is closed) must not leave the L1 believing in this connection.
-                let mut end = End { observer, number, cause: "the client was closed".to_owned() };
-                end.cause = link::drive(place, opened, config, observer, &shared.stats).await;
-                tracing::warn!(address = %config.target.address, cause = end.cause, "lost a connection to the shard");
-                Error::Unavailable { address: config.target.address.to_string(), cause: end.cause.clone() }
+                let cause = link::drive(&mut presence, opened, config, &shared.stats).await;
+                presence.end(&cause);
+                tracing::warn!(address = %config.target.address, cause, "lost a connection to the shard");
+                // One that ends as soon as it is made is a failure too: it must not be made again without pause.
+                if since.elapsed() >= config.backoff_max {
+                    failures = 0;
+                }
+                Error::Unavailable { address: config.target.address.to_string(), cause }
             }
             Ok(Err(error)) => error,
             Err(_) => Error::Unavailable {
@@ -265,16 +285,16 @@ async fn keep(shared: Arc<Shared>, number: usize) {
     }
 }
 
-struct End<'a> {
-    observer: Option<&'a dyn Observer>,
-    number: usize,
-    cause: String,
+/// A task that keeps a connection. When its runtime is shut down no connection is made any more, which callers on other runtimes must learn.
+struct Keeper<'a> {
+    shared: &'a Shared,
 }
 
-impl Drop for End<'_> {
+impl Drop for Keeper<'_> {
     fn drop(&mut self) {
-        if let Some(observer) = self.observer {
-            observer.lost(self.number, &self.cause);
+        if !std::thread::panicking() {
+            self.shared.closed.store(true, Ordering::Release);
+            self.shared.changed.send_modify(|count| *count += 1);
         }
     }
 }
@@ -288,5 +308,25 @@ fn pause(config: &Config, failures: u32) -> Duration {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("target", &self.shared.config.target).field("state", &self.snapshot()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_half_of_each_is_chance() {
+        let config =
+            Config::new("sutra://127.0.0.1").unwrap().backoff(Duration::from_millis(10), Duration::from_secs(2));
+        let seed = fastrand::u64(..);
+        fastrand::seed(seed);
+        for failures in [0, 1, 2, 7, 8, 20, 21, 31, 32, u32::MAX] {
+            let whole = Duration::from_millis(10 << failures.min(8)).min(Duration::from_secs(2));
+            let pauses: Vec<Duration> = (0..1000).map(|_| pause(&config, failures)).collect();
+            let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+            assert!(*least >= whole / 2 && *most <= whole, "seed {seed}, {failures} failures: {least:?} to {most:?}");
+            assert!(*most - *least > whole / 4, "seed {seed}, {failures} failures: all about {most:?}");
+        }
     }
 }

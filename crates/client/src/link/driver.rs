@@ -1,7 +1,7 @@
 //! The task that owns a socket: writes what the outbox holds, reads, and hands out answers.
 
 use super::handshake::Opened;
-use super::{Link, Observer, Sink, Waiter};
+use super::{Link, Observer, Presence, Sink, Waiter};
 use crate::stats::{Counter, Stats};
 use crate::{Config, Error, Reply, Request};
 use bytes::BytesMut;
@@ -13,34 +13,32 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use sutra_protocol::{Frame, FrameDecoder, FrameLimits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Sleep};
 
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
-/// A write buffer that grew beyond this for one large request is given back.
+/// A buffer that grew beyond this for one large request or answer is given back.
 const KEPT_BYTES_MAX: usize = 1 << 20;
+/// The same for lists of those who wait.
+const KEPT_WAITERS_MAX: usize = 1 << 12;
 /// How finely timeouts are kept.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// Serves the link on this socket until it ends; returns why. Everyone who waits has been told then.
-pub(crate) async fn drive(
-    link: &Link,
-    opened: Opened,
-    config: &Config,
-    observer: Option<&dyn Observer>,
-    stats: &Stats,
-) -> String {
+pub(crate) async fn drive<S>(presence: &mut Presence<'_>, opened: Opened<S>, config: &Config, stats: &Stats) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Opened { stream, received, decoder } = opened;
     let period = (config.read_timeout.min(config.heartbeat) / 8).clamp(TICK_MIN, TICK_MAX);
-    let mut tick = tokio::time::interval(period);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = Instant::now();
     let limits = FrameLimits { bulk_bytes_max: config.reply_bytes_max, ..FrameLimits::default() };
+    let link = presence.link;
     let mut driver = Driver {
         link,
+        presence,
         config,
-        observer,
         stats,
         limits,
         stream,
@@ -48,13 +46,20 @@ pub(crate) async fn drive(
         decoder,
         writing: Vec::new(),
         written: 0,
+        unflushed: false,
         in_flight: VecDeque::new(),
-        tick,
+        period,
+        look_at: now + period,
+        alarm: Box::pin(tokio::time::sleep_until(now + period)),
         now,
         heard: now,
         taken: Vec::new(),
     };
-    let cause = std::future::poll_fn(|cx| driver.poll(cx)).await;
+    // What came right behind the handshake (pushes) lies in the buffer already, and no read will announce it.
+    let cause = match driver.hand_out() {
+        Ok(_) => std::future::poll_fn(|cx| driver.poll(cx)).await,
+        Err(cause) => cause,
+    };
     let Driver { in_flight, .. } = driver;
     // First the door is closed, then those inside are told: nobody can slip in between and wait for ever.
     link.set_down(&Error::Unavailable { address: config.target.address.to_string(), cause: cause.clone() });
@@ -64,10 +69,10 @@ pub(crate) async fn drive(
     cause
 }
 
-struct Driver<'a, S> {
-    link: &'a Link,
+struct Driver<'a, 'p, S> {
+    link: &'p Link,
+    presence: &'a mut Presence<'p>,
     config: &'a Config,
-    observer: Option<&'a dyn Observer>,
     stats: &'a Stats,
     limits: FrameLimits,
     stream: S,
@@ -75,8 +80,15 @@ struct Driver<'a, S> {
     decoder: FrameDecoder,
     writing: Vec<u8>,
     written: usize,
+    /// Something was written that the stream may still hold back.
+    unflushed: bool,
     in_flight: VecDeque<InFlight>,
-    tick: Interval,
+    /// The longest time between two looks at the clock.
+    period: Duration,
+    /// When the clock is looked at next.
+    look_at: Instant,
+    /// Wakes the driver for that.
+    alarm: Pin<Box<Sleep>>,
     /// The time when this turn began.
     now: Instant,
     /// When something last came.
@@ -88,48 +100,55 @@ struct Driver<'a, S> {
 struct InFlight {
     waiter: Waiter,
     since: Instant,
+    /// When its caller is told that it took too long; if it is nobody's (any more), when the shard must have given a sign of life.
     deadline: Instant,
-    /// Its caller was told that it took too long; the answer is still to come.
-    given_up: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, '_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         self.now = Instant::now();
-        // Looked at in every turn, also if there is always more to read.
-        while self.tick.poll_tick(cx).is_ready() {
-            if let Err(cause) = self.look_at_clock() {
-                return Poll::Ready(cause);
-            }
-        }
         loop {
             let mut progress = match self.poll_write(cx) {
                 Ok(progress) => progress,
-                Err(error) => return Poll::Ready(error.to_string()),
+                Err(error) => return Poll::Ready(self.last_words(cx).unwrap_or_else(|| error.to_string())),
             };
-            match self.poll_read(cx) {
-                Ok(Heard::Nothing) => {}
-                Ok(Heard::Something) => progress = true,
-                Ok(Heard::Answers) => {
+            let heard = match self.poll_read(cx) {
+                Ok(heard) => heard,
+                Err(cause) => return Poll::Ready(cause),
+            };
+            // On a busy connection the alarm is never waited for, and its time comes nevertheless.
+            if self.now >= self.look_at || self.poll_alarm(cx) {
+                progress = true;
+                if let Err(cause) = self.look_at_clock() {
+                    return Poll::Ready(cause);
+                }
+            }
+            match heard {
+                Heard::Nothing => {}
+                Heard::Something => progress = true,
+                Heard::Answers => {
                     // Those who were answered may well ask again: they get a turn first, so that their requests share one write.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Err(cause) => return Poll::Ready(cause),
             }
             if progress {
                 continue;
             }
             let mut outbox = self.link.lock();
-            if !outbox.open {
-                return Poll::Ready("the client was closed".to_owned());
-            }
             if outbox.waiting.is_empty() || self.written < self.writing.len() {
                 // While a write is stuck the socket will wake us; new requests need not.
                 outbox.sleeper = (self.written == self.writing.len()).then(|| cx.waker().clone());
                 return Poll::Pending;
             }
         }
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.alarm.deadline() != self.look_at {
+            self.alarm.as_mut().reset(self.look_at);
+        }
+        self.alarm.as_mut().poll(cx).is_ready()
     }
 
     fn take(&mut self) {
@@ -143,13 +162,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             std::mem::swap(&mut self.writing, &mut outbox.bytes);
             std::mem::swap(&mut self.taken, &mut outbox.waiting);
         }
-        let (now, timeout) = (self.now, self.config.read_timeout);
-        self.in_flight.extend(self.taken.drain(..).map(|waiter| InFlight {
-            deadline: now + waiter.timeout.unwrap_or(timeout),
-            waiter,
-            since: now,
-            given_up: false,
-        }));
+        for waiter in self.taken.drain(..) {
+            let since = waiter.since.unwrap_or(self.now);
+            let deadline = since + waiter.timeout.unwrap_or(self.config.read_timeout);
+            self.look_at = self.look_at.min(deadline);
+            self.in_flight.push_back(InFlight { waiter, since, deadline });
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
@@ -166,17 +184,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Poll::Ready(Ok(count)) => {
                     self.written += count;
                     self.stats.add(Counter::WrittenBytes, count as u64);
+                    self.unflushed = true;
                     progress = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => return Ok(progress),
             }
         }
-        if progress {
-            // TLS holds back what it has encrypted until it is told; TCP has nothing to flush.
+        if self.unflushed {
+            // TLS holds back what it has encrypted until it is told, and may have to be told again; TCP has nothing to flush.
             match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(result) => {
+                    result?;
+                    self.unflushed = false;
+                }
+                Poll::Pending => {}
             }
         }
         Ok(progress)
@@ -195,7 +217,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             Poll::Ready(Ok(count)) => {
                 self.stats.add(Counter::ReadBytes, count as u64);
                 self.heard = self.now;
+                self.presence.sign_of_life();
                 self.hand_out()
+            }
+        }
+    }
+
+    /// After a failed write: hands out the answers that had come before, and returns what the shard said of the end.
+    fn last_words(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        loop {
+            match self.poll_read(cx) {
+                Ok(Heard::Nothing) => return None,
+                Ok(Heard::Something | Heard::Answers) => {}
+                Err(cause) => return Some(cause),
             }
         }
     }
@@ -205,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         loop {
             match self.decoder.decode_shared(&mut self.received, &self.limits) {
                 Ok(None) => return Ok(heard),
-                Ok(Some(Frame::Push(frames))) => observe(&frames, self.observer),
+                Ok(Some(Frame::Push(frames))) => observe(&frames, self.presence.observer),
                 Ok(Some(Frame::Attribute { reply, .. })) => {
                     self.answer(*reply)?;
                     heard = Heard::Answers;
@@ -227,59 +261,107 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
             return Err(format!("an answer that nobody asked for: {}", crate::reply::shortened(&reply)));
         };
-        if let Sink::Many { left, replies, .. } = &mut first.waiter.sink {
-            replies.push(reply);
-            *left -= 1;
-            if *left > 0 {
+        match &mut first.waiter.sink {
+            Sink::One(_) => {}
+            Sink::Many { left, replies, .. } => {
+                replies.push(reply);
+                *left -= 1;
+                if *left == 0
+                    && let Some(Waiter { sink: Sink::Many { replies, sender, .. }, .. }) = self.take_first()
+                {
+                    drop(sender.send(Ok(replies)));
+                }
                 return Ok(());
             }
-            if let Some(InFlight { waiter: Waiter { sink: Sink::Many { replies, sender, .. }, .. }, .. }) =
-                self.in_flight.pop_front()
-            {
-                drop(sender.send(Ok(replies)));
+            Sink::Nobody { left } => {
+                *left -= 1;
+                if *left == 0 {
+                    self.in_flight.pop_front();
+                }
+                return Ok(());
             }
-            return Ok(());
         }
-        if let Some(InFlight { waiter: Waiter { sink: Sink::One(sender), .. }, .. }) = self.in_flight.pop_front() {
+        if let Some(Waiter { sink: Sink::One(sender), .. }) = self.take_first() {
             drop(sender.send(Ok(reply)));
         }
         Ok(())
     }
 
+    fn take_first(&mut self) -> Option<Waiter> {
+        self.in_flight.pop_front().map(|first| first.waiter)
+    }
+
     /// Gives up requests that take too long, and the connection if it gives no sign of life.
     fn look_at_clock(&mut self) -> Result<(), String> {
-        let now = self.now;
+        self.now = Instant::now();
+        let (now, heartbeat) = (self.now, self.config.heartbeat);
+        self.look_at = now + self.period;
         for waiting in &mut self.in_flight {
-            if now < waiting.deadline {
+            if let Sink::Nobody { .. } = waiting.waiter.sink {
                 continue;
             }
-            if self.heard <= waiting.since {
-                return Err(format!("no sign of life for {} ms", (now - self.heard).as_millis()));
-            }
-            if !waiting.given_up {
-                waiting.given_up = true;
-                let error = Error::Timeout { after: waiting.deadline - waiting.since };
-                let replies = match &waiting.waiter.sink {
-                    Sink::Many { left, .. } => *left,
-                    Sink::One(_) | Sink::Heartbeat => 1,
-                };
-                // Nobody's any more, but its answers keep their place.
-                let nobody = Waiter { sink: nobody(replies), timeout: None };
-                std::mem::replace(&mut waiting.waiter, nobody).fail(error);
+            if now >= waiting.deadline {
+                let after = waiting.deadline - waiting.since;
+                waiting.waiter.give_up().fail(Error::Timeout { after });
+                // The shard may only be slow: it has a while to say something before the connection is given up too.
+                waiting.deadline = now + heartbeat;
+            } else {
+                self.look_at = self.look_at.min(waiting.deadline);
             }
         }
-        if now - self.heard >= self.config.heartbeat && self.in_flight.is_empty() && self.written == self.writing.len()
+        self.give_up_unsent();
+        self.look_at = self.look_at.max(now + TICK_MIN);
+
+        let silence = now - self.heard;
+        let silence_max = (heartbeat * 2).saturating_sub(self.period);
+        if silence >= silence_max
+            && let Some(first) = self.in_flight.front()
         {
-            Request::read("PING").write(&mut self.writing);
-            let waiter = Waiter { sink: Sink::Heartbeat, timeout: None };
-            self.in_flight.push_back(InFlight {
-                waiter,
-                since: now,
-                deadline: now + self.config.heartbeat,
-                given_up: false,
-            });
+            let cause = format!("no sign of life for {} ms", silence.as_millis());
+            if matches!(first.waiter.sink, Sink::Nobody { .. }) && now >= first.deadline {
+                return Err(cause);
+            }
+            // Slow or gone, nobody can tell; but what changes meanwhile is not heard of.
+            self.presence.doubt(&cause);
+        }
+        if self.in_flight.is_empty() && self.written == self.writing.len() {
+            self.give_back();
+            if silence + self.period >= heartbeat {
+                Request::read("PING").write(&mut self.writing);
+                let waiter = Waiter { sink: Sink::Nobody { left: 1 }, timeout: None, since: None };
+                let deadline = (self.heard + silence_max).max(now + heartbeat / 2);
+                self.in_flight.push_back(InFlight { waiter, since: now, deadline });
+            }
         }
         Ok(())
+    }
+
+    /// Gives up requests that wait behind a write which does not end. They are sent nevertheless, if it ever does: their bytes are among others'.
+    fn give_up_unsent(&mut self) {
+        if self.written == self.writing.len() {
+            return;
+        }
+        let mut given_up = Vec::new();
+        for waiter in &mut self.link.lock().waiting {
+            let since = *waiter.since.get_or_insert(self.now);
+            let timeout = waiter.timeout.unwrap_or(self.config.read_timeout);
+            if self.now >= since + timeout && !matches!(waiter.sink, Sink::Nobody { .. }) {
+                given_up.push((waiter.give_up(), timeout));
+            }
+        }
+        for (waiter, after) in given_up {
+            waiter.fail(Error::Timeout { after });
+        }
+    }
+
+    /// Nothing is under way: memory that only something large needed is not kept.
+    fn give_back(&mut self) {
+        if self.received.is_empty() && self.received.capacity() > KEPT_BYTES_MAX {
+            self.received = BytesMut::new();
+        }
+        self.in_flight.shrink_to(KEPT_WAITERS_MAX);
+        self.taken.shrink_to(KEPT_WAITERS_MAX);
+        self.link.lock().give_back(KEPT_BYTES_MAX, KEPT_WAITERS_MAX);
     }
 }
 
@@ -287,15 +369,6 @@ enum Heard {
     Nothing,
     Something,
     Answers,
-}
-
-/// A place for answers that are awaited no longer.
-fn nobody(replies: usize) -> Sink {
-    if replies == 1 {
-        return Sink::Heartbeat;
-    }
-    let (sender, _) = tokio::sync::oneshot::channel();
-    Sink::Many { left: replies, replies: Vec::new(), sender }
 }
 
 /// Passes on what the shard pushed.
@@ -310,3 +383,7 @@ pub(super) fn observe(frames: &[Reply], observer: Option<&dyn Observer>) {
         observer.all_changed();
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

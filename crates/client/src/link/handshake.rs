@@ -8,8 +8,8 @@ use sutra_protocol::{Frame, FrameDecoder, FrameLimits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A connection that may be used, with what was received beyond the handshake.
-pub(crate) struct Opened {
-    pub(crate) stream: Stream,
+pub(crate) struct Opened<S = Stream> {
+    pub(crate) stream: S,
     pub(crate) received: BytesMut,
     pub(crate) decoder: FrameDecoder,
 }
@@ -78,8 +78,12 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let lost = |cause: String| Error::Unavailable { address: config.target.address.to_string(), cause };
     let mut bytes = Vec::new();
     requests.iter().for_each(|request| request.write(&mut bytes));
-    stream.write_all(&bytes).await.map_err(|error| lost(error.to_string()))?;
-    stream.flush().await.map_err(|error| lost(error.to_string()))?;
+    let written = match stream.write_all(&bytes).await {
+        Ok(()) => stream.flush().await,
+        Err(error) => Err(error),
+    };
+    // A shard that refuses (too many clients, DENIED) may have closed already; what it said before is there to be read.
+    let refused = |cause: &str| lost(written.as_ref().err().map_or_else(|| cause.to_owned(), ToString::to_string));
     let mut replies = Vec::new();
     while replies.len() < requests.len() {
         match decoder.decode_shared(received, &FrameLimits::default()) {
@@ -88,9 +92,9 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(Some(Frame::Error(text))) => return Err(Error::Server(crate::ServerError::new(&text))),
             Ok(Some(reply)) => replies.push(reply),
             Ok(None) => {
-                let read = stream.read_buf(received).await.map_err(|error| lost(error.to_string()))?;
+                let read = stream.read_buf(received).await.map_err(|error| refused(&error.to_string()))?;
                 if read == 0 {
-                    return Err(lost("the shard closed the connection before it answered".to_owned()));
+                    return Err(refused("the shard closed the connection before it answered"));
                 }
             }
             Err(error) => return Err(lost(error.to_string())),

@@ -6,12 +6,14 @@
 
 mod driver;
 mod handshake;
+mod presence;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
 pub(crate) use driver::drive;
 pub(crate) use handshake::open;
+pub(crate) use presence::Presence;
 pub(crate) use stream::Stream;
 
 use crate::{Error, Reply, Request};
@@ -20,12 +22,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// What a connection tells of itself, in the order in which it happens on the wire. Called by the driver: must not block.
+/// What a connection tells of itself, in the order in which it happens on the wire: `connected` and `lost` by turns. Called by the driver: must not
+/// block.
 pub(crate) trait Observer: Send + Sync {
     /// Connection number so-and-so can be used; its tracking is in force.
     fn connected(&self, number: usize);
-    /// It has ended; what was pushed from now on is not known.
+    /// It has ended, or gives no sign of life; what is pushed from now on is not known.
     fn lost(&self, number: usize, cause: &str);
     /// The shard says that these keys have changed.
     fn changed(&self, keys: &mut dyn Iterator<Item = &Bytes>);
@@ -63,6 +67,8 @@ struct Waiter {
     sink: Sink,
     /// How long the answer may take, if not as long as every other.
     timeout: Option<Duration>,
+    /// Since when, if that was before the driver took it: it had to wait to be sent.
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -73,8 +79,10 @@ enum Sink {
         replies: Vec<Reply>,
         sender: oneshot::Sender<Result<Vec<Reply>, Error>>,
     },
-    /// The driver's own sign of life.
-    Heartbeat,
+    /// Answers that are awaited no longer, or that only the driver asked for. They keep their place.
+    Nobody {
+        left: usize,
+    },
 }
 
 impl Link {
@@ -85,7 +93,7 @@ impl Link {
         bytes_max: usize,
     ) -> Result<oneshot::Receiver<Result<Reply, Error>>, Refused> {
         let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter { sink: Sink::One(sender), timeout: request.own_timeout() };
+        let waiter = Waiter { sink: Sink::One(sender), timeout: request.own_timeout(), since: None };
         self.put(std::slice::from_ref(request), waiter, bytes_max)?;
         Ok(receiver)
     }
@@ -99,7 +107,7 @@ impl Link {
         let (sender, receiver) = oneshot::channel();
         let timeout = requests.iter().filter_map(Request::own_timeout).max();
         let sink = Sink::Many { left: requests.len(), replies: Vec::with_capacity(requests.len()), sender };
-        self.put(requests, Waiter { sink, timeout }, bytes_max)?;
+        self.put(requests, Waiter { sink, timeout, since: None }, bytes_max)?;
         Ok(receiver)
     }
 
@@ -149,16 +157,18 @@ impl Link {
         }
     }
 
-    /// Wakes the driver, for it to see that it is to end.
-    pub(crate) fn wake(&self) {
-        let sleeper = self.lock().sleeper.take();
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    /// Gives back memory that only something large needed.
+    fn give_back(&mut self, bytes_kept_max: usize, waiters_kept_max: usize) {
+        if self.bytes.is_empty() && self.bytes.capacity() > bytes_kept_max {
+            self.bytes = Vec::new();
+        }
+        self.waiting.shrink_to(waiters_kept_max);
     }
 }
 
@@ -168,7 +178,17 @@ impl Waiter {
         match self.sink {
             Sink::One(sender) => drop(sender.send(Err(error))),
             Sink::Many { sender, .. } => drop(sender.send(Err(error))),
-            Sink::Heartbeat => {}
+            Sink::Nobody { .. } => {}
         }
+    }
+
+    /// Takes out who waits; the place in the order of answers stays.
+    fn give_up(&mut self) -> Waiter {
+        let left = match &self.sink {
+            Sink::One(_) => 1,
+            Sink::Many { left, .. } | Sink::Nobody { left } => *left,
+        };
+        let nobody = Waiter { sink: Sink::Nobody { left }, timeout: self.timeout, since: self.since };
+        std::mem::replace(self, nobody)
     }
 }
