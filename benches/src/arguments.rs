@@ -18,17 +18,18 @@ Commands
   storm     mixed writes at the memory limit: does it hold?
   attacks   hostile clients: do the others notice?
   meaning   lookups, invalidations, graphs and inserts of vectors, beside faiss, usearch and hnswlib
+  client    the client library beside the crates redis and fred
   all       everything
 
 Options
   --server PATH    our binary; otherwise it is built by the same cargo
   --quick          small and short, about two minutes for `all`
-  --rounds N       interleaved rounds of `load` (5)
-  --phase SECONDS  length of one measurement of `load` (1.0)
-  --rows TEXT      only rows of `load` whose name contains TEXT; for `meaning`, how many vectors
+  --rounds N       interleaved rounds of `load` and `client` (5)
+  --phase SECONDS  length of one measurement of `load` and `client` (1.0)
+  --rows TEXT      only rows of `load` and `client` whose name contains TEXT; for `meaning`, how many vectors
   --no-half-load   skip the measurement at half load
   --other PATH     `load` beside another binary of ours in place of redis: an earlier commit's
-  --peers no       skip the peers of memory, restart, traces, storm, attacks and meaning
+  --peers no       skip the peers of memory, restart, traces, storm, attacks, meaning and client
   --graph-peers A,B  only graphs of `meaning` whose name contains A or B: usearch i8, usearch f32, hnswlib, faiss
   --trace FILE     an .evt trace (repeatable); otherwise a small synthetic one
   --rate N         requests per second of the paced replay (5000; 0 skips it)

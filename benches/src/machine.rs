@@ -16,6 +16,14 @@ pub(crate) fn pin(core: usize) {
     let _ = sched_setaffinity(None, &cores);
 }
 
+/// Lets the calling thread, and what it starts from now on, run on either core.
+pub(crate) fn unpin() {
+    let mut cores = CpuSet::new();
+    cores.set(SERVER_CORE);
+    cores.set(CLIENT_CORE);
+    let _ = sched_setaffinity(None, &cores);
+}
+
 /// How much nicer a thread that disturbs is than one that measures.
 const PRIORITY_STEP: i32 = 10;
 

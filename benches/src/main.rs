@@ -6,6 +6,7 @@
 
 mod arguments;
 mod attacks;
+mod client;
 mod drive;
 mod histogram;
 mod load;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
     if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
         print!("{USAGE}");
         return ExitCode::SUCCESS;
+    }
+    if words[0] == client::worker::COMMAND {
+        return client::worker::main(&words[1..]);
     }
     let arguments = match Arguments::read(words.clone()) {
         Ok(arguments) => arguments,
@@ -82,7 +86,7 @@ fn run(mut arguments: Arguments, words: &str) -> io::Result<()> {
 
 fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     type Run = fn(&Arguments, &mut Report) -> io::Result<()>;
-    let commands: [(&str, Run); 7] = [
+    let commands: [(&str, Run); 8] = [
         ("load", load::run),
         ("memory", memory::run),
         ("restart", restart::run),
@@ -90,6 +94,7 @@ fn execute(arguments: &Arguments, report: &mut Report) -> io::Result<()> {
         ("storm", storm::run),
         ("attacks", attacks::run),
         ("meaning", meaning::run),
+        ("client", client::run),
     ];
     let is_wanted = |name: &str| arguments.command == name || arguments.command == "all";
     let wanted: Vec<_> = commands.iter().filter(|(name, _)| is_wanted(name)).collect();
