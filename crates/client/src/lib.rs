@@ -25,7 +25,9 @@ pub use address::{Address, DEFAULT_PORT, Target};
 pub use cache::{Cache, CacheBuilder, OnFault, Ttl, Writes};
 pub use client::Client;
 pub use commands::{
-    EmbeddingOptions, Entry, LeaseOptions, LeaseToken, Leased, Lifetime, Meta, Query, Scan, SetOptions,
+    DryRun, EmbeddingOptions, Entry, Export, Exported, Found, Guard, Hit, Import, Invalidate, InvalidationState,
+    LeaseOptions, LeaseToken, Leased, Lifetime, LoggedInvalidation, Lookup, LookupLatency, Meta, Metric, Quantization,
+    Query, ReadCounts, Scan, Search, SetOptions, ShardStats, SpaceInfo, SpaceOptions, SpaceStats, TopEntry,
 };
 pub use config::{Config, Tracking};
 pub use error::{Error, ServerError};

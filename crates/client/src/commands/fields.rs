@@ -35,6 +35,10 @@ impl Fields {
         Frame::Null
     }
 
+    pub(crate) fn text(&mut self, name: &str) -> Result<String, Error> {
+        reply::text(self.take(name))
+    }
+
     pub(crate) fn text_or_nil(&mut self, name: &str) -> Result<Option<String>, Error> {
         or_nil(self.take(name), reply::text)
     }
@@ -47,12 +51,27 @@ impl Fields {
         or_nil(self.take(name), reply::count)
     }
 
+    pub(crate) fn float(&mut self, name: &str) -> Result<f64, Error> {
+        self.float_or_nil(name).map(Option::unwrap_or_default)
+    }
+
     pub(crate) fn float_or_nil(&mut self, name: &str) -> Result<Option<f64>, Error> {
         or_nil(self.take(name), reply::float)
     }
 
     pub(crate) fn time_or_nil(&mut self, name: &str) -> Result<Option<Duration>, Error> {
         Ok(self.count_or_nil(name)?.map(Duration::from_millis))
+    }
+
+    /// The fields of a map in this map; nothing if there is none.
+    pub(crate) fn inner(&mut self, name: &str) -> Result<Fields, Error> {
+        let inner = or_nil(self.take(name), Fields::of)?;
+        Ok(inner.unwrap_or(Fields { pairs: Vec::new(), next: 0 }))
+    }
+
+    /// What is left, with the names.
+    pub(crate) fn rest(self) -> Vec<(Reply, Reply)> {
+        self.pairs
     }
 }
 
@@ -76,7 +95,7 @@ mod tests {
         let word = |text: &'static str| Frame::Bulk(Bytes::from_static(text.as_bytes()));
         let pairs = vec![(word("a"), Frame::Integer(1)), (word("b"), word("x")), (word("c"), Frame::Double(0.5))];
         let mut fields = Fields::of(Frame::Map(pairs)).unwrap();
-        assert_eq!(fields.float_or_nil("c").unwrap(), Some(0.5));
+        assert_eq!(fields.float("c").unwrap(), 0.5);
         assert_eq!(fields.count("a").unwrap(), 1);
         assert_eq!(fields.text_or_nil("b").unwrap().as_deref(), Some("x"));
         assert_eq!(fields.count_or_nil("new").unwrap(), None);

@@ -20,15 +20,24 @@ mod analytics;
 mod embeddings;
 mod entry;
 mod fields;
+mod invalidate;
 mod keys;
 mod lease;
+mod lookup;
 mod query;
+mod space;
+mod warm;
 
+pub use analytics::{LookupLatency, ReadCounts, ShardStats, SpaceStats, TopEntry};
 pub use embeddings::EmbeddingOptions;
 pub use entry::{Entry, Meta};
+pub use invalidate::{DryRun, Invalidate, InvalidationState, LoggedInvalidation};
 pub use keys::{Lifetime, Scan, SetOptions};
 pub use lease::{LeaseOptions, LeaseToken, Leased};
+pub use lookup::{Found, Hit, Lookup, Search};
 pub use query::Query;
+pub use space::{Guard, Metric, Quantization, SpaceInfo, SpaceOptions};
+pub use warm::{Export, Exported, Import};
 
 use crate::Request;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
