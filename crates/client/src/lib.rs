@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod blocking;
 pub mod breaker;
 mod cache;
 mod client;

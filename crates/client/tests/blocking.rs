@@ -1,0 +1,101 @@
+//! The blocking clients: the same answers, from threads that know nothing of async.
+
+use sutra_cache::embedded::Embedded;
+use sutra_cache_client::blocking::{Cache, Client};
+use sutra_cache_client::{Config, Error, Reply, Request};
+
+#[test]
+fn many_threads_share_a_client_and_each_gets_its_own_answers() {
+    let shard = Embedded::start(&[]).unwrap();
+    let client = Client::open(Config::new(&shard.url()).unwrap().connections(2)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for turn in 0..100 {
+                    let (key, value) = (format!("k{thread}"), format!("{thread}:{turn}"));
+                    client.set(&key, &value).unwrap();
+                    assert_eq!(client.get::<String>(&key).unwrap(), Some(value));
+                }
+            });
+        }
+    });
+    assert_eq!(client.connections().connects, 2);
+}
+
+#[test]
+fn clients_of_different_shards_share_the_thread_in_the_background() {
+    let shards = [Embedded::start(&[]).unwrap(), Embedded::start(&[]).unwrap()];
+    let clients: Vec<Client> = shards.iter().map(|shard| Client::connect(&shard.url()).unwrap()).collect();
+    clients[0].set("k", "first").unwrap();
+    assert_eq!(clients[1].get::<String>("k").unwrap(), None);
+    assert_eq!(clients[0].get::<String>("k").unwrap().as_deref(), Some("first"));
+    // A client that goes takes nothing of the others' with it.
+    let mut clients = clients.into_iter();
+    drop(clients.next());
+    assert_eq!(clients.next().unwrap().incr("n", 1).unwrap(), 1);
+}
+
+#[test]
+fn pipelines_and_transactions_are_carried_out_in_order() {
+    let shard = Embedded::start(&[]).unwrap();
+    let client = Client::connect(&shard.url()).unwrap();
+    let requests = [Request::new("INCR").arg("n"), Request::new("HSET").arg("n"), Request::new("INCR").arg("n")];
+    let replies = client.pipeline(&requests).unwrap();
+    assert!(
+        matches!(replies[..], [Ok(Reply::Integer(1)), Err(Error::Server(_)), Ok(Reply::Integer(2))]),
+        "{replies:?}"
+    );
+    assert!(client.atomic(&requests).is_err(), "one was refused");
+    assert_eq!(client.get::<String>("n").unwrap().as_deref(), Some("2"));
+}
+
+#[test]
+fn inside_of_a_runtime_a_call_is_refused_and_says_why() {
+    let shard = Embedded::start(&[]).unwrap();
+    let (client, cache) = (Client::connect(&shard.url()).unwrap(), Cache::connect(&shard.url()).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let errors = [
+            client.get::<String>("k").unwrap_err(),
+            cache.get::<String>("k").unwrap_err(),
+            Client::connect(&shard.url()).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(&error, Error::Config(text) if text.contains("use the async client")), "{error}");
+        }
+        // It can be dropped there, though.
+        drop((client, cache));
+    });
+}
+
+#[test]
+fn a_call_that_cannot_be_answered_ends_in_time() {
+    use std::time::{Duration, Instant};
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("sutra://{}", silent.local_addr().unwrap());
+    let config = Config::new(&url).unwrap().connect_timeout(Duration::from_millis(100));
+    let begun = Instant::now();
+    let error = Client::open(config.clone()).unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    let client = Client::lazy(config).unwrap();
+    assert!(matches!(client.get::<String>("k"), Err(Error::Unavailable { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_cache_of_two_tiers_answers_here_what_was_read_before() {
+    let shard = Embedded::start(&[]).unwrap();
+    let cache = Cache::connect(&shard.url()).unwrap();
+    cache.set("k", "v").unwrap();
+    assert_eq!(cache.get::<String>("k").unwrap().as_deref(), Some("v"));
+    assert_eq!(cache.get_many::<String, _>(&["k", "x"]).unwrap(), [Some("v".to_owned()), None]);
+    let other = Client::connect(&shard.url()).unwrap();
+    other.set("k", "w").unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while cache.get::<String>("k").unwrap().as_deref() != Some("w") {
+        assert!(std::time::Instant::now() < deadline, "the change did not reach the first tier");
+        std::thread::yield_now();
+    }
+    assert!(cache.delete("k").unwrap() && !cache.exists("k").unwrap());
+}
