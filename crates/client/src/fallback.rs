@@ -74,6 +74,14 @@ pub enum Owed {
     Everything,
 }
 
+impl Owed {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Owed::Keys(keys) if keys.is_empty())
+    }
+}
+
 /// The store.
 #[derive(Debug)]
 pub struct Fallback {
@@ -165,10 +173,9 @@ impl Fallback {
         if everything { Owed::Everything } else { Owed::Keys(keys.into_iter().collect()) }
     }
 
-    /// Whether anything is owed.
-    pub(crate) fn owes(&self) -> bool {
-        let state = self.state();
-        state.owes_everything || !state.owed.is_empty()
+    /// Drops the values; what is owed stays. For a removal of nobody knows which of them that is owed in another way.
+    pub(crate) fn forget(&self) {
+        drop(self.state().store.clear());
     }
 
     /// What was owed could not be told: the next [`Fallback::end`] hands it over again.

@@ -23,7 +23,10 @@ pub mod stats;
 pub mod ttl;
 
 pub use address::{Address, DEFAULT_PORT, Target};
-pub use cache::{Cache, CacheBuilder, OnFault, Ttl, Writes};
+pub use cache::{
+    Cache, CacheBuilder, Joined, Joining, OnFault, Rebalanced, Scattered, ShardHealth, Swept, Ttl, WarmSource, WarmUp,
+    WarmUpHandle, WarmUpSnapshot, Warmed, Writes,
+};
 pub use client::Client;
 pub use commands::{
     DryRun, EmbeddingOptions, Entry, Export, Exported, Found, Guard, Hit, Import, Invalidate, InvalidationState,

@@ -1,10 +1,19 @@
 //! The cache that applications use: two tiers, faults that are misses, values of any type, one shard or several.
 
+mod debts;
 mod node;
+mod rebalance;
+mod scatter;
 mod settings;
+mod shards;
+mod warm;
 
 pub(crate) use node::{Found, Node};
+pub use rebalance::{Rebalanced, Swept};
+pub use scatter::Scattered;
 pub use settings::{CacheBuilder, OnFault, Writes};
+pub use shards::{Joined, Joining, ShardHealth};
+pub use warm::{WarmSource, WarmUp, WarmUpHandle, WarmUpSnapshot, Warmed};
 
 use crate::codec::{FromValue, ToValue, decode, encode};
 use crate::l1::{About, L1Snapshot, Removals};
@@ -30,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) builder: CacheBuilder,
     pub(crate) stats: Arc<Stats>,
     pub(crate) background: Arc<Semaphore>,
+    /// Shards come and go one at a time.
+    pub(crate) membership: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Which shard has which keys.
@@ -46,6 +57,24 @@ impl Routes {
             return only;
         }
         &self.nodes[self.hashing.route_index(key).expect("a cache has at least one shard")]
+    }
+
+    /// Whether a shard of this name and weight could be added.
+    pub(crate) fn check(&self, name: &str, weight: f64) -> Result<(), Error> {
+        self.hashing.clone().add(name, weight).map_err(|error| Error::Config(format!("shard {name}: {error}")))
+    }
+
+    pub(crate) fn add(&mut self, node: Arc<Node>, weight: f64) -> Result<(), Error> {
+        let refused = |error: crate::rendezvous::NodeError| Error::Config(error.to_string());
+        self.hashing.add(&node.name, weight).map_err(refused)?;
+        let place = self.nodes.partition_point(|other| other.name < node.name);
+        self.nodes.insert(place, node);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.hashing.remove(name);
+        self.nodes.retain(|node| node.name != name);
     }
 }
 
@@ -88,11 +117,12 @@ impl Cache {
         let stats = Arc::new(Stats::new());
         let mut routes = Routes::default();
         for (name, weight, config) in &builder.shards {
-            routes.hashing.add(name, *weight).map_err(|error| Error::Config(error.to_string()))?;
-            routes.nodes.push(Node::new(name, config.clone(), &builder, &stats));
+            routes.check(name, *weight)?;
+            routes.add(Node::new(name, config.clone(), &builder, &stats), *weight)?;
         }
         let background = Arc::new(Semaphore::new(builder.background_max));
-        Ok(Cache { inner: Arc::new(Inner { routes: RwLock::new(routes), builder, stats, background }) })
+        let (routes, membership) = (RwLock::new(routes), Arc::default());
+        Ok(Cache { inner: Arc::new(Inner { routes, builder, stats, background, membership }) })
     }
 
     /// Waits until every shard is connected.

@@ -1,16 +1,19 @@
 //! One shard of a cache, with all that stands between it and the application: the tier in this process, the breaker, the stand-in for when it is
 //! away.
 
+use super::debts::Debts;
+use super::rebalance::{self, Swept};
 use super::settings::CacheBuilder;
 use crate::breaker::Breaker;
 use crate::fallback::{Fallback, Owed};
 use crate::l1::{About, Entry, L1, Ticket};
 use crate::link::Observer;
-use crate::stats::{Counter, Operation, Stats};
+use crate::rendezvous::Rendezvous;
+use crate::stats::{Counter, Histogram, Operation, Stats};
 use crate::{Client, Config, Error, Reply, Request, Tracking, codec, reply};
 use bytes::Bytes;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use sutra_protocol::Frame;
 use tracing::Instrument;
@@ -29,7 +32,11 @@ pub(crate) struct Node {
     pub(crate) breaker: Breaker,
     pub(crate) fallback: Fallback,
     pub(crate) stats: Arc<Stats>,
+    /// How long its calls took, those that failed among them.
+    pub(crate) latency: Histogram,
     l1_ttl_max: Option<Duration>,
+    /// Its lock is held whenever `away` changes, so that a debt that was noted is paid before the shard is read.
+    debts: Mutex<Debts>,
     /// From the first fault until what was changed meanwhile is deleted in the shard: until then it is neither read nor written.
     away: AtomicBool,
 }
@@ -76,7 +83,9 @@ impl Node {
             breaker: Breaker::new(builder.breaker, fastrand::u64(..)),
             fallback: Fallback::new(builder.fallback),
             stats: Arc::clone(stats),
+            latency: Histogram::new(),
             l1_ttl_max: builder.l1_ttl_max,
+            debts: Mutex::default(),
             away: AtomicBool::new(false),
         })
     }
@@ -152,7 +161,9 @@ impl Node {
             }
             Ok(_) => permit.succeeded(now),
         }
-        self.stats.took(operation, now.saturating_duration_since(began));
+        let took = now.saturating_duration_since(began);
+        self.stats.took(operation, took);
+        self.latency.record(took);
         result
     }
 
@@ -238,26 +249,59 @@ impl Node {
         self.leave();
     }
 
+    /// This invalidation is to be carried out by the shard before it is read again.
+    pub(crate) fn owe_invalidation(self: &Arc<Node>, request: Request) {
+        if let Some(owed) = self.debts().invalidation(request) {
+            self.fallback.owe(owed);
+        }
+        // Which of the values that were computed meanwhile are meant is not known here.
+        self.fallback.forget();
+        self.leave();
+    }
+
+    /// Every entry that these routes do not give to the shard is to be deleted in it before it is read again.
+    pub(crate) fn owe_sweep(self: &Arc<Node>, routes: Arc<Rendezvous>) {
+        self.debts().sweeps.push(routes);
+        self.leave();
+    }
+
+    /// As [`Node::owe_sweep`], for a shard that nobody knows of yet and that is to stay away until [`Node::keep_returning`] was called.
+    pub(crate) fn begin_away(&self, routes: Option<Arc<Rendezvous>>) {
+        let mut debts = self.debts();
+        debts.sweeps.extend(routes);
+        self.fallback.begin();
+        self.away.store(true, Ordering::Release);
+    }
+
     /// The shard is away from now on, until [`Node::come_back`] has ended.
     fn leave(self: &Arc<Node>) {
-        self.fallback.begin();
-        if !self.away.swap(true, Ordering::AcqRel) {
+        let was_away = {
+            let _debts = self.debts();
+            self.fallback.begin();
+            self.away.swap(true, Ordering::AcqRel)
+        };
+        if !was_away {
             tracing::warn!(shard = self.name, "the shard is away; going on without it");
-            let node = Arc::downgrade(self);
-            tokio::spawn(async move {
-                while let Some(node) = node.upgrade() {
-                    if node.come_back().await {
-                        return;
-                    }
-                    drop(node);
-                    tokio::time::sleep(RETURN_PAUSE).await;
-                }
-            });
+            self.keep_returning();
         }
     }
 
-    /// Sees whether the shard is there, deletes in it what was changed without it, and only then lets it be used. Whether it may be.
-    async fn come_back(self: &Arc<Node>) -> bool {
+    /// Asks the shard in the background whether it is there, until it is or nobody uses it any more.
+    pub(crate) fn keep_returning(self: &Arc<Node>) {
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while let Some(node) = node.upgrade() {
+                if node.come_back().await {
+                    return;
+                }
+                drop(node);
+                tokio::time::sleep(RETURN_PAUSE).await;
+            }
+        });
+    }
+
+    /// Sees whether the shard is there, tells it what it was not told, and only then lets it be used. Whether it may be.
+    pub(crate) async fn come_back(self: &Arc<Node>) -> bool {
         let is_there = self.guarded(Operation::Other, async {
             self.client.ready().await?;
             self.client.call(Request::read("PING")).await
@@ -266,38 +310,91 @@ impl Node {
             return false;
         }
         loop {
-            let owed = self.fallback.end();
-            if matches!(&owed, Owed::Keys(keys) if keys.is_empty()) {
-                break;
-            }
-            if self.pay(&owed).await.is_err() {
-                self.fallback.owe(owed);
-                self.fallback.begin();
+            if self.settle().await.is_none() {
                 return false;
             }
-        }
-        if let Some(l1) = &self.l1 {
-            l1.invalidate_all();
-        }
-        self.away.store(false, Ordering::Release);
-        // Somebody may have seen the shard away and owed a key since the list was empty: it is paid by who comes next.
-        if self.fallback.owes() {
-            self.leave();
+            let debts = self.debts();
+            // Somebody may have noted something since, and has then begun the outage anew.
+            let owed = self.fallback.end();
+            if owed.is_nothing() && debts.is_empty() {
+                if let Some(l1) = &self.l1 {
+                    l1.invalidate_all();
+                }
+                self.away.store(false, Ordering::Release);
+                break;
+            }
+            self.fallback.owe(owed);
         }
         tracing::info!(shard = self.name, "the shard is back");
         true
     }
 
+    /// Tells the shard what it was not told, and says what was swept. `None`: that failed, and is still owed.
+    pub(crate) async fn settle(&self) -> Option<Swept> {
+        let mut swept = Swept::default();
+        loop {
+            let owed = self.fallback.end();
+            let mut debts = std::mem::take(&mut *self.debts());
+            if owed.is_nothing() && debts.is_empty() {
+                return Some(swept);
+            }
+            let paid = match self.pay(&owed).await {
+                Ok(()) => self.pay_debts(&mut debts, &mut swept).await,
+                Err(error) => {
+                    self.fallback.owe(owed);
+                    Err(error)
+                }
+            };
+            if let Err(error) = paid {
+                tracing::debug!(shard = self.name, %error, "the shard could not be told what has changed");
+                if let Some(owed) = self.debts().take_back(debts) {
+                    self.fallback.owe(owed);
+                }
+                self.fallback.begin();
+                return None;
+            }
+        }
+    }
+
     async fn pay(&self, owed: &Owed) -> Result<(), Error> {
         match owed {
-            Owed::Keys(keys) => {
-                for keys in keys.chunks(DELETE_KEYS_MAX) {
-                    reply::count(self.client.call(Request::read("UNLINK").args(keys)).await?)?;
-                }
-                Ok(())
-            }
+            Owed::Keys(keys) => self.unlink(keys).await.map(drop),
             Owed::Everything => reply::done(self.client.call(Request::read("FLUSHDB").arg("ASYNC")).await?),
         }
+    }
+
+    /// What is paid is taken out.
+    async fn pay_debts(&self, debts: &mut Debts, swept: &mut Swept) -> Result<(), Error> {
+        while let Some(request) = debts.requests.first() {
+            match self.client.call(request.clone()).await {
+                Ok(_) => {}
+                Err(error) if error.is_fault() => return Err(error),
+                Err(error) => {
+                    // It was not refused to others, or it would not be owed. Nobody knows what it has left behind.
+                    tracing::warn!(shard = self.name, %error, "the shard refuses an invalidation: everything in it is deleted");
+                    self.fallback.owe(Owed::Everything);
+                }
+            }
+            debts.requests.remove(0);
+        }
+        while let Some(routes) = debts.sweeps.first() {
+            *swept += rebalance::sweep(self, routes).await?;
+            debts.sweeps.remove(0);
+        }
+        Ok(())
+    }
+
+    /// Deletes keys in the shard, whether it is away or not; how many there were.
+    pub(crate) async fn unlink<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<u64, Error> {
+        let mut count = 0;
+        for keys in keys.chunks(DELETE_KEYS_MAX) {
+            count += reply::count(self.client.call(Request::read("UNLINK").args(keys)).await?)?;
+        }
+        Ok(count)
+    }
+
+    fn debts(&self) -> MutexGuard<'_, Debts> {
+        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -354,7 +451,7 @@ impl Observer for Watcher {
 }
 
 /// The answer of CACHE.GET ... WITHTTL.
-fn value_and_ttl(reply: Reply) -> Result<Option<Found>, Error> {
+pub(super) fn value_and_ttl(reply: Reply) -> Result<Option<Found>, Error> {
     if let Frame::Null = reply {
         return Ok(None);
     }

@@ -61,8 +61,13 @@ impl CacheBuilder {
     /// A cache on the shard with these settings. Its name, by which keys are spread, is its address.
     pub fn of(config: Config) -> CacheBuilder {
         let name = config.target().address.to_string();
+        CacheBuilder::named(name, 1.0, config)
+    }
+
+    /// A cache on a shard with a name of its own, for a cache of several (see [`CacheBuilder::shard`]).
+    pub fn named(name: impl Into<String>, weight: f64, config: Config) -> CacheBuilder {
         CacheBuilder {
-            shards: vec![(name, 1.0, config)],
+            shards: vec![(name.into(), weight, config)],
             l1: Some(L1Settings::default()),
             l1_ttl_max: None,
             tracking: Tracking::Keys { noloop: false },
