@@ -39,6 +39,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so().await {
         assert!(Instant::now() < deadline, "{what} did not come about in 30 s");
+        // tidy: sleeps because what it waits for announces itself to nobody.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
