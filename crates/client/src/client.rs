@@ -128,6 +128,15 @@ impl Client {
         }
     }
 
+    /// Waits until what the shard has pushed so far has been obeyed here.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        // A shard sends what it has to push behind the answer that it is about to send: it is certainly there before the second one.
+        for _ in 0..2 {
+            self.pool.call_each(&Request::read("PING")).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the connections; calls that are under way fail with [`Error::Closed`].
     pub fn close(&self) {
         self.pool.close();

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod error;
 pub mod fallback;
+mod fault;
 pub mod keys;
 pub mod l1;
 mod link;
@@ -35,6 +36,8 @@ pub use commands::{
 };
 pub use config::{Config, Tracking};
 pub use error::{Error, ServerError};
+#[doc(hidden)]
+pub use fault::Fault;
 #[cfg(feature = "tls")]
 pub use link::tls::TlsConfig;
 pub use pool::PoolSnapshot;

@@ -133,6 +133,21 @@ impl Pool {
         }
     }
 
+    /// Sends a request on every connection and waits for all answers; fails if one of the connections is not there.
+    pub(crate) async fn call_each(&self, request: &Request) -> Result<(), Error> {
+        let shared = &self.shared;
+        let limit_bytes = shared.config.outbox_bytes_max;
+        let placed = shared.links.iter().map(|link| match link.submit(request, limit_bytes) {
+            Ok(receiver) => Ok(receiver),
+            Err(Refused::Down) => Err(shared.unavailable()),
+            Err(Refused::Full) => Err(Error::Full { limit_bytes }),
+        });
+        for receiver in placed.collect::<Result<Vec<_>, _>>()? {
+            reply::checked(receiver.await.unwrap_or(Err(Error::Closed))?)?;
+        }
+        Ok(())
+    }
+
     /// Ends all connections. Requests that are under way fail.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);

@@ -273,6 +273,35 @@ impl Cache {
         Ok(())
     }
 
+    /// Waits until everything that the shards had to tell of changes so far is obeyed here: whatever was acknowledged to anybody before this call
+    /// is seen by reads after it. For who heard of a change by another way than through the cache, and cannot wait the moment until its
+    /// push has come by itself. Two round trips on every connection.
+    ///
+    /// ```
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// use sutra_cache_client::Cache;
+    ///
+    /// let (reader, writer) = (Cache::connect(&shard.url()).await?, Cache::connect(&shard.url()).await?);
+    /// writer.set("price", "10").await?;
+    /// assert_eq!(reader.get::<String>("price").await?.as_deref(), Some("10"));
+    /// writer.set("price", "12").await?;
+    /// reader.catch_up().await?;
+    /// assert_eq!(reader.get::<String>("price").await?.as_deref(), Some("12"));
+    /// # Ok::<(), sutra_cache_client::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a connection is not there, whatever [`OnFault`] says: then nothing is known.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        let nodes = self.nodes();
+        let waits = nodes.iter().filter(|node| node.l1.is_some()).map(|node| node.client.catch_up());
+        futures_util::future::try_join_all(waits).await.map(drop)
+    }
+
     // ---- what it did ----
 
     /// Counters, latencies and money since the cache was made.

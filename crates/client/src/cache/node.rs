@@ -6,6 +6,7 @@ use super::rebalance::{self, Swept};
 use super::settings::CacheBuilder;
 use crate::breaker::Breaker;
 use crate::fallback::{Fallback, Owed};
+use crate::fault::Fault;
 use crate::l1::{About, Entry, L1, Ticket};
 use crate::link::Observer;
 use crate::rendezvous::Rendezvous;
@@ -115,6 +116,7 @@ impl Node {
     /// Keeps what a tracked read answered.
     pub(crate) fn keep(&self, ticket: Option<Ticket>, key: &[u8], found: &Found) {
         if let (Some(l1), Some(ticket)) = (&self.l1, ticket) {
+            let ticket = if l1.planted.is(Fault::BegunLate) { l1.begin(key) } else { ticket };
             let longest = self.l1_ttl_max.map(|ttl| Instant::now() + ttl);
             let expires_at = match (found.expires_at, longest) {
                 (Some(one), Some(other)) => Some(one.min(other)),
@@ -222,7 +224,12 @@ impl Node {
         request: Request,
     ) -> Result<Reply, Error> {
         let _forgetting: Vec<_> = keys.iter().map(|key| self.forgetting(key)).collect();
-        let result = self.call(operation, request).await;
+        // While debts are paid writes are sent already: each would be a new debt otherwise, and under steady writes there would be no end of them.
+        // If a debt for the same key is paid behind it, the entry is gone, which is no harm.
+        let result = match self.fallback.outage() {
+            Some(_) => Err(Error::BreakerOpen),
+            None => self.guarded(operation, self.client.call(request)).await,
+        };
         if let Err(error) = &result
             && error.is_fault()
         {
@@ -277,8 +284,10 @@ impl Node {
     fn leave(self: &Arc<Node>) {
         let was_away = {
             let _debts = self.debts();
+            let was_away = self.away.swap(true, Ordering::AcqRel);
+            // In this order: who puts something into the stand-in finds the shard away when it reads next.
             self.fallback.begin();
-            self.away.swap(true, Ordering::AcqRel)
+            was_away
         };
         if !was_away {
             tracing::warn!(shard = self.name, "the shard is away; going on without it");
@@ -313,20 +322,28 @@ impl Node {
             if self.settle().await.is_none() {
                 return false;
             }
-            let debts = self.debts();
-            // Somebody may have noted something since, and has then begun the outage anew.
-            let owed = self.fallback.end();
-            if owed.is_nothing() && debts.is_empty() {
-                if let Some(l1) = &self.l1 {
-                    l1.invalidate_all();
-                }
-                self.away.store(false, Ordering::Release);
-                break;
+            if self.is_back() {
+                tracing::info!(shard = self.name, "the shard is back");
+                return true;
             }
+        }
+    }
+
+    /// Lets the shard be used, unless something is owed.
+    fn is_back(&self) -> bool {
+        let debts = self.debts();
+        // Somebody may have met a fault since the last payment, which began an outage anew, or have noted something.
+        let owed = self.fallback.end();
+        let is_back = owed.is_nothing() && debts.is_empty();
+        if is_back {
+            if let Some(l1) = &self.l1 {
+                l1.invalidate_all();
+            }
+            self.away.store(false, Ordering::Release);
+        } else {
             self.fallback.owe(owed);
         }
-        tracing::info!(shard = self.name, "the shard is back");
-        true
+        is_back
     }
 
     /// Tells the shard what it was not told, and says what was swept. `None`: that failed, and is still owed.
@@ -429,6 +446,9 @@ impl Observer for Watcher {
     }
 
     fn lost(&self, number: usize, _cause: &str) {
+        if self.l1.planted.is(Fault::LossIgnored) {
+            return;
+        }
         if !self.broadcast {
             // Each connection is told of what was read through it; which of the entries those are is not kept.
             self.l1.invalidate_all();
@@ -440,7 +460,9 @@ impl Observer for Watcher {
     fn changed(&self, keys: &mut dyn Iterator<Item = &Bytes>) {
         for key in keys {
             self.stats.count(Counter::Pushes);
-            self.l1.invalidate(key);
+            if !self.l1.planted.is(Fault::ChangesIgnored) {
+                self.l1.invalidate(key);
+            }
         }
     }
 
@@ -460,4 +482,26 @@ pub(super) fn value_and_ttl(reply: Reply) -> Result<Option<Found>, Error> {
     let ttl_ms = reply::integer(parts.next().unwrap_or(Frame::Null))?;
     let expires_at = u64::try_from(ttl_ms).ok().and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
     Ok(Some(Found { value, expires_at, compute_time: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CacheBuilder;
+
+    // Such an outage could last for ever: reads and writes were served from the stand-in, and the shard was never told.
+    #[tokio::test]
+    async fn an_outage_that_begins_while_the_shard_comes_back_ends_with_it() {
+        let config = Config::new("sutra://127.0.0.1:1").unwrap();
+        let builder = CacheBuilder::of(config.clone());
+        let node = Node::new("shard", config, &builder, &Arc::default());
+        node.leave();
+        // The shard has answered, and nothing was owed; then other tasks meet a fault.
+        assert!(node.fallback.end().is_nothing());
+        node.owe(Owed::Keys(vec![b"k".to_vec()]));
+        assert!(!node.is_back() && node.is_away(), "a key is owed");
+        assert!(!node.fallback.end().is_nothing());
+        node.note_fault(&Error::BreakerOpen);
+        assert!(node.is_back() && !node.is_away() && node.fallback.outage().is_none());
+    }
 }
