@@ -389,7 +389,8 @@ pub(crate) fn value_and_ttl(reply: Reply) -> Result<Option<(Bytes, Option<Durati
     or_nil(reply, |reply| {
         let [value, ttl_ms] = elements(reply, "a value and its time to live")?;
         // -1: it does not expire.
-        let ttl = u64::try_from(reply::integer(ttl_ms)?).ok().map(Duration::from_millis);
+        let ttl =
+            if let Reply::Integer(-1) = ttl_ms { None } else { Some(Duration::from_millis(reply::count(ttl_ms)?)) };
         Ok((reply::bytes(value)?, ttl))
     })
 }

@@ -109,6 +109,10 @@ pub(crate) fn push_counted(request: Request, option: &str, names: &[Vec<u8>]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::NEGATIVE;
+    use crate::{Error, Reply, reply};
+    use bytes::Bytes;
+    use sutra_protocol::Frame;
 
     #[test]
     fn milliseconds_are_rounded_up_and_never_more_than_the_shard_can_read() {
@@ -117,5 +121,73 @@ mod tests {
         assert_eq!(milliseconds(Duration::from_micros(1_000_001)), 1001);
         assert_eq!(milliseconds(Duration::ZERO), 0);
         assert_eq!(milliseconds(Duration::MAX), i64::MAX as u64);
+    }
+
+    fn token() -> LeaseToken {
+        let bulk = |text: &'static str| Frame::Bulk(Bytes::from_static(text.as_bytes()));
+        let granted = lease::leased(Frame::Array(vec![bulk("LEASE"), bulk("t1")]), reply::bytes);
+        let Ok(Leased::Lease(token)) = granted else { panic!("a lease, got {granted:?}") };
+        token
+    }
+
+    #[test]
+    fn what_has_an_absolute_effect_is_sent_again_and_what_would_find_its_own_first_attempt_is_not() {
+        let entry = Entry::new("k", "v").ttl(Duration::from_secs(1));
+        let lookup = Lookup::of("a question").min(0.9);
+        for (request, is_repeatable) in [
+            (entry.request(), true),
+            (entry.clone().if_present().request(), true),
+            (entry.clone().if_absent().request(), false),
+            (entry.lease(token()).request(), false),
+            (Ok(keys::set_request(b"k", b"v", &SetOptions::new())), true),
+            (Ok(keys::set_request(b"k", b"v", &SetOptions::new().if_absent())), false),
+            (Ok(Invalidate::new().tag("t").request()), true),
+            (Ok(lookup.request()), true),
+            (Ok(lookup::lookup_lease_request(&lookup, &LeaseOptions::new())), false),
+            (Ok(lease::lease_request(b"k", &LeaseOptions::new())), false),
+        ] {
+            let request = request.unwrap();
+            assert_eq!(request.is_repeatable(), is_repeatable, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_written_is_an_error_before_anything_is_sent() {
+        assert!(matches!(Entry::new("k", NEGATIVE).request(), Err(Error::Encode(_))));
+        let no_json = std::collections::HashMap::from([((1, 2), 3)]);
+        assert!(matches!(Entry::new("k", "v").meta(&no_json).request(), Err(Error::Encode(_))));
+        assert!(Entry::negative("k").request().is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_is_none_of_the_command_is_an_error_and_nothing_worse() {
+        let bulk = |text: &'static str| Frame::Bulk(Bytes::from_static(text.as_bytes()));
+        let array = Frame::Array;
+        let odd: Vec<Reply> = vec![
+            Frame::Integer(-1),
+            Frame::Simple("QUEUED".to_owned()),
+            Frame::Boolean(true),
+            Frame::Map(vec![(bulk("key"), Frame::Boolean(true)), (bulk("value"), Frame::Null)]),
+            array(vec![Frame::Null]),
+            array(vec![bulk("PERHAPS"), bulk("x")]),
+            array(vec![bulk("LEASE")]),
+            array(vec![bulk("WAIT"), Frame::Integer(-5)]),
+            array(vec![array(vec![bulk("k"), bulk("not a number")])]),
+            array(vec![Frame::Integer(1), array(vec![array(Vec::new())]), array(Vec::new())]),
+            array(vec![Frame::Integer(1), array(Vec::new()), Frame::Null]),
+        ];
+        for answer in odd {
+            let results = [
+                lease::leased(answer.clone(), reply::bytes).map(drop),
+                lease::leased(answer.clone(), Hit::of).map(drop),
+                Hit::of(answer.clone()).map(drop),
+                lookup::found(answer.clone()).map(drop),
+                invalidate::dry_run(answer.clone()).map(drop),
+                entry::value_and_ttl(answer.clone()).map(drop),
+            ];
+            for result in results {
+                assert!(matches!(result, Err(Error::Unexpected { .. })), "{answer:?}: {result:?}");
+            }
+        }
     }
 }
