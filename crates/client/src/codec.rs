@@ -133,6 +133,8 @@ pub enum DecodeFault {
     },
     /// serde could not read it.
     Json(serde_json::Error),
+    /// It is [`NEGATIVE`], where there has to be a value.
+    Absent,
 }
 
 impl ToValue for [u8] {
@@ -312,6 +314,7 @@ impl fmt::Display for DecodeError {
             DecodeFault::NotUtf8 { valid_bytes } => write!(f, "not UTF-8 after byte {valid_bytes}"),
             DecodeFault::OtherLength { expected_bytes } => write!(f, "the length is {expected_bytes}"),
             DecodeFault::Json(_) => f.write_str("it cannot be read from JSON"),
+            DecodeFault::Absent => f.write_str("it says that there is no such value"),
         }
     }
 }
@@ -323,7 +326,8 @@ impl std::error::Error for DecodeError {
             DecodeFault::NotWholeComponents
             | DecodeFault::NotFinite { .. }
             | DecodeFault::NotUtf8 { .. }
-            | DecodeFault::OtherLength { .. } => None,
+            | DecodeFault::OtherLength { .. }
+            | DecodeFault::Absent => None,
         }
     }
 }

@@ -1,19 +1,26 @@
 //! The cache that applications use: two tiers, faults that are misses, values of any type, one shard or several.
 
+mod compute;
 mod debts;
+mod flight;
+mod lease;
 mod node;
 mod rebalance;
+mod refresh;
 mod scatter;
 mod settings;
 mod shards;
 mod warm;
 
+pub use compute::Compute;
 pub(crate) use node::{Found, Node};
 pub use rebalance::{Rebalanced, Swept};
 pub use scatter::Scattered;
 pub use settings::{CacheBuilder, OnFault, Writes};
 pub use shards::{Joined, Joining, ShardHealth};
 pub use warm::{WarmSource, WarmUp, WarmUpHandle, WarmUpSnapshot, Warmed};
+
+use compute::Computing;
 
 use crate::codec::{FromValue, ToValue, decode, encode};
 use crate::l1::{About, L1Snapshot, Removals};
@@ -41,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) background: Arc<Semaphore>,
     /// Shards come and go one at a time.
     pub(crate) membership: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) computing: Computing,
 }
 
 /// Which shard has which keys.
@@ -116,13 +124,14 @@ impl Cache {
     pub(crate) fn new(builder: CacheBuilder) -> Result<Cache, Error> {
         let stats = Arc::new(Stats::new());
         let mut routes = Routes::default();
+        let computing = Computing::default();
         for (name, weight, config) in &builder.shards {
             routes.check(name, *weight)?;
-            routes.add(Node::new(name, config.clone(), &builder, &stats), *weight)?;
+            routes.add(Node::new(name, config.clone(), &builder, &stats, &computing.times), *weight)?;
         }
         let background = Arc::new(Semaphore::new(builder.background_max));
         let (routes, membership) = (RwLock::new(routes), Arc::default());
-        Ok(Cache { inner: Arc::new(Inner { routes, builder, stats, background, membership }) })
+        Ok(Cache { inner: Arc::new(Inner { routes, builder, stats, background, membership, computing }) })
     }
 
     /// Waits until every shard is connected.

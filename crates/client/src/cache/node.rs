@@ -2,7 +2,9 @@
 //! away.
 
 use super::debts::Debts;
+use super::lease::Waiting;
 use super::rebalance::{self, Swept};
+use super::refresh::ComputeTimes;
 use super::settings::CacheBuilder;
 use crate::breaker::Breaker;
 use crate::fallback::{Fallback, Owed};
@@ -35,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) stats: Arc<Stats>,
     /// How long its calls took, those that failed among them.
     pub(crate) latency: Histogram,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) compute_times: Arc<ComputeTimes>,
     l1_ttl_max: Option<Duration>,
     /// Its lock is held whenever `away` changes, so that a debt that was noted is paid before the shard is read.
     debts: Mutex<Debts>,
@@ -66,15 +70,22 @@ impl From<Entry> for Found {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, config: Config, builder: &CacheBuilder, stats: &Arc<Stats>) -> Arc<Node> {
+    pub(crate) fn new(
+        name: &str,
+        config: Config,
+        builder: &CacheBuilder,
+        stats: &Arc<Stats>,
+        compute_times: &Arc<ComputeTimes>,
+    ) -> Arc<Node> {
+        let waiting = Arc::new(Waiting::default());
         let l1 = builder.l1.map(|settings| Arc::new(L1::new(settings)));
         let broadcast = matches!(builder.tracking, Tracking::Broadcast { .. });
         if let (Some(l1), true) = (&l1, broadcast) {
             l1.suspend();
         }
         let observer = l1.as_ref().map(|l1| {
-            let l1 = Arc::clone(l1);
-            Arc::new(Watcher { l1, stats: Arc::clone(stats), broadcast }) as Arc<dyn Observer>
+            let (l1, stats, waiting) = (Arc::clone(l1), Arc::clone(stats), Arc::clone(&waiting));
+            Arc::new(Watcher { l1, stats, waiting, broadcast }) as Arc<dyn Observer>
         });
         let client = Client::observed(config.tracking(builder.tracking.clone()), observer, Arc::clone(stats));
         Arc::new(Node {
@@ -85,6 +96,8 @@ impl Node {
             fallback: Fallback::new(builder.fallback),
             stats: Arc::clone(stats),
             latency: Histogram::new(),
+            waiting,
+            compute_times: Arc::clone(compute_times),
             l1_ttl_max: builder.l1_ttl_max,
             debts: Mutex::default(),
             away: AtomicBool::new(false),
@@ -113,6 +126,11 @@ impl Node {
         self.l1.as_ref().map(|l1| l1.begin(key))
     }
 
+    /// Whether nothing was told of the key since its ticket was taken: what was read since is not older than anything that is known.
+    pub(crate) fn is_current(&self, ticket: Option<&Ticket>) -> bool {
+        self.l1.as_ref().zip(ticket).is_none_or(|(l1, ticket)| l1.is_current(ticket))
+    }
+
     /// Keeps what a tracked read answered.
     pub(crate) fn keep(&self, ticket: Option<Ticket>, key: &[u8], found: &Found) {
         if let (Some(l1), Some(ticket)) = (&self.l1, ticket) {
@@ -122,8 +140,8 @@ impl Node {
                 (Some(one), Some(other)) => Some(one.min(other)),
                 (one, other) => one.or(other),
             };
-            let about =
-                About { expires_at, compute_time: found.compute_time, negative: codec::is_negative(&found.value) };
+            let compute_time = found.compute_time.or_else(|| self.compute_times.of(key));
+            let about = About { expires_at, compute_time, negative: codec::is_negative(&found.value) };
             l1.insert(ticket, key, &found.value, about);
         }
     }
@@ -434,6 +452,7 @@ impl Drop for Forgetting<'_> {
 struct Watcher {
     l1: Arc<L1>,
     stats: Arc<Stats>,
+    waiting: Arc<Waiting>,
     /// One connection is told everything, and without it nothing is known.
     broadcast: bool,
 }
@@ -463,12 +482,14 @@ impl Observer for Watcher {
             if !self.l1.planted.is(Fault::ChangesIgnored) {
                 self.l1.invalidate(key);
             }
+            self.waiting.changed(key);
         }
     }
 
     fn all_changed(&self) {
         self.stats.count(Counter::Pushes);
         self.l1.invalidate_all();
+        self.waiting.all_changed();
     }
 }
 
@@ -494,7 +515,7 @@ mod tests {
     async fn an_outage_that_begins_while_the_shard_comes_back_ends_with_it() {
         let config = Config::new("sutra://127.0.0.1:1").unwrap();
         let builder = CacheBuilder::of(config.clone());
-        let node = Node::new("shard", config, &builder, &Arc::default());
+        let node = Node::new("shard", config, &builder, &Arc::default(), &Arc::default());
         node.leave();
         // The shard has answered, and nothing was owed; then other tasks meet a fault.
         assert!(node.fallback.end().is_nothing());

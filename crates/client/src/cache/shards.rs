@@ -141,7 +141,7 @@ impl Cache {
         let changing = Arc::clone(&self.inner.membership).lock_owned().await;
         let before = Arc::new(self.hashing());
         self.inner.routes.read().unwrap_or_else(PoisonError::into_inner).check(name, weight)?;
-        let node = Node::new(name, config, &self.inner.builder, &self.inner.stats);
+        let node = Node::new(name, config, &self.inner.builder, &self.inner.stats, &self.inner.computing.times);
         node.client.ready().await?;
         // From here on nothing waits until the task has it: a caller who goes away does not leave it away for ever.
         node.begin_away((joining != Joining::Trusted).then_some(before));

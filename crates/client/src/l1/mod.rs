@@ -172,6 +172,11 @@ impl L1 {
         store.put(key, value, about)
     }
 
+    /// Whether nothing was invalidated since the ticket was taken that may have been its key.
+    pub(crate) fn is_current(&self, ticket: &Ticket) -> bool {
+        self.is_good(ticket)
+    }
+
     /// The key has changed, or is about to. Whether there was an entry.
     pub fn invalidate(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);

@@ -19,7 +19,7 @@ pub static LEASE: Spec = Spec {
     since: "sutra 0.1.0",
     complexity: "O(1)",
     summary: "Returns the value, or a lease to compute it, or how long somebody else's lease lasts.",
-    syntax: "key [milliseconds] [REVALIDATE seconds]",
+    syntax: "key [milliseconds] [REVALIDATE seconds] [WITHTTL]",
     subcommands: &[],
     run: lease,
 };
@@ -42,11 +42,13 @@ pub static RELEASE: Spec = Spec {
 fn lease<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     let mut words = Words::new("CACHE.LEASE", args, cx.server);
     let key = words.need("the key")?;
-    let (mut lease_ms, mut revalidate_ms) = (None, None);
+    let (mut lease_ms, mut revalidate_ms, mut with_ttl) = (None, None, false);
     while words.any() {
         if words.word("REVALIDATE") {
             words.once(&revalidate_ms, "REVALIDATE")?;
             revalidate_ms = Some(words.seconds_ms("REVALIDATE", SECONDS_MAX)?);
+        } else if !with_ttl && words.word("WITHTTL") {
+            with_ttl = true;
         } else if lease_ms.is_none() {
             lease_ms = Some(words.number("LEASE", "milliseconds", 1, words.limits.lease_ms_max)?);
         } else {
@@ -75,10 +77,14 @@ fn lease<'t>(args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, C
         Some(Value::String(value)) => bulk(value),
         Some(Value::Hash(_)) | None => Reply::Null,
     };
-    Ok(Reply::Array(match grant {
+    let mut parts = match grant {
         Some(LeaseGrant::Granted { token }) => vec![word("REVALIDATE"), value, Reply::BulkOwned(token.into_bytes())],
         Some(LeaseGrant::Wait { .. }) | None => vec![word("HIT"), value],
-    }))
+    };
+    if with_ttl {
+        parts.push(Reply::Integer(ttl_ms.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX))));
+    }
+    Ok(Reply::Array(parts))
 }
 
 fn release<'t>(mut args: Args<'t>, cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
