@@ -44,6 +44,9 @@ pub(crate) struct Node {
     debts: Mutex<Debts>,
     /// From the first fault until what was changed meanwhile is deleted in the shard: until then it is neither read nor written.
     away: AtomicBool,
+    /// Its last debts are being paid. Writes are sent already: each would be a new debt otherwise, and under steady writes there would be no end of
+    /// them. If a debt for the same key is paid behind it, the entry is gone, which is no harm.
+    returning: AtomicBool,
 }
 
 /// What a read of one key found.
@@ -101,6 +104,7 @@ impl Node {
             l1_ttl_max: builder.l1_ttl_max,
             debts: Mutex::default(),
             away: AtomicBool::new(false),
+            returning: AtomicBool::new(false),
         })
     }
 
@@ -242,12 +246,9 @@ impl Node {
         request: Request,
     ) -> Result<Reply, Error> {
         let _forgetting: Vec<_> = keys.iter().map(|key| self.forgetting(key)).collect();
-        // While debts are paid writes are sent already: each would be a new debt otherwise, and under steady writes there would be no end of them.
-        // If a debt for the same key is paid behind it, the entry is gone, which is no harm.
-        let result = match self.fallback.outage() {
-            Some(_) => Err(Error::BreakerOpen),
-            None => self.guarded(operation, self.client.call(request)).await,
-        };
+        let is_sent = self.fallback.outage().is_none() && (!self.is_away() || self.returning.load(Ordering::Acquire));
+        let result =
+            if is_sent { self.guarded(operation, self.client.call(request)).await } else { Err(Error::BreakerOpen) };
         if let Err(error) = &result
             && error.is_fault()
         {
@@ -336,15 +337,19 @@ impl Node {
         if is_there.await.is_err() {
             return false;
         }
-        loop {
-            if self.settle().await.is_none() {
-                return false;
+        self.returning.store(true, Ordering::Release);
+        let is_back = loop {
+            match self.settle().await {
+                Some(_) if self.is_back() => break true,
+                Some(_) => {}
+                None => break false,
             }
-            if self.is_back() {
-                tracing::info!(shard = self.name, "the shard is back");
-                return true;
-            }
+        };
+        self.returning.store(false, Ordering::Release);
+        if is_back {
+            tracing::info!(shard = self.name, "the shard is back");
         }
+        is_back
     }
 
     /// Lets the shard be used, unless something is owed.
@@ -524,5 +529,29 @@ mod tests {
         assert!(!node.fallback.end().is_nothing());
         node.note_fault(&Error::BreakerOpen);
         assert!(node.is_back() && !node.is_away() && node.fallback.outage().is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_shard_comes_back_under_steady_writes() {
+        let shard = sutra_cache::embedded::Embedded::start(&[]).unwrap();
+        let config = Config::new(&shard.url()).unwrap();
+        let node = Node::new("shard", config.clone(), &CacheBuilder::of(config), &Arc::default());
+        node.begin_away(None);
+        let writers: Vec<_> = (0..256)
+            .map(|writer| {
+                let node = Arc::clone(&node);
+                tokio::spawn(async move {
+                    let key = format!("k{writer}");
+                    loop {
+                        let request = Request::new("SET").arg(&key).arg("v");
+                        drop(node.change(Operation::Set, &[key.as_bytes()], request).await);
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        let is_back = tokio::time::timeout(Duration::from_secs(20), node.come_back()).await;
+        writers.iter().for_each(tokio::task::JoinHandle::abort);
+        assert_eq!(is_back, Ok(true), "there is an end of debts");
     }
 }
