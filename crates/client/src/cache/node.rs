@@ -1,10 +1,11 @@
 //! One shard of a cache, with all that stands between it and the application: the tier in this process, the breaker, the stand-in for when it is
 //! away.
 
-use super::debts::Debts;
+use super::debts::{Debts, Invalidation};
 use super::lease::Waiting;
 use super::rebalance::{self, Swept};
 use super::refresh::ComputeTimes;
+use super::scatter::lacks_space;
 use super::settings::CacheBuilder;
 use crate::breaker::Breaker;
 use crate::fallback::{Fallback, Owed};
@@ -276,9 +277,12 @@ impl Node {
     }
 
     /// This invalidation is to be carried out by the shard before it is read again.
-    pub(crate) fn owe_invalidation(self: &Arc<Node>, request: Request) {
-        if let Some(owed) = self.debts().invalidation(request) {
-            self.fallback.owe(owed);
+    pub(crate) fn owe_invalidation(self: &Arc<Node>, request: Request, space: Option<&str>) {
+        {
+            let mut debts = self.debts();
+            if let Some(owed) = debts.invalidation(request, space) {
+                self.fallback.owe(owed);
+            }
         }
         // Which of the values that were computed meanwhile are meant is not known here.
         self.fallback.forget();
@@ -405,17 +409,18 @@ impl Node {
 
     /// What is paid is taken out.
     async fn pay_debts(&self, debts: &mut Debts, swept: &mut Swept) -> Result<(), Error> {
-        while let Some(request) = debts.requests.first() {
+        while let Some(Invalidation { request, space }) = debts.invalidations.first() {
             match self.client.call(request.clone()).await {
                 Ok(_) => {}
                 Err(error) if error.is_fault() => return Err(error),
+                Err(error) if lacks_space(&self.client, &error, space.as_deref()).await => {}
                 Err(error) => {
-                    // It was not refused to others, or it would not be owed. Nobody knows what it has left behind.
-                    tracing::warn!(shard = self.name, %error, "the shard refuses an invalidation: everything in it is deleted");
+                    // It was refused to nobody else, or it would not be owed. Nobody knows what it has left behind.
+                    tracing::warn!(shard = self.name, %error, "the shard refuses an invalidation: all it has is deleted");
                     self.fallback.owe(Owed::Everything);
                 }
             }
-            debts.requests.remove(0);
+            debts.invalidations.remove(0);
         }
         while let Some(routes) = debts.sweeps.first() {
             *swept += rebalance::sweep(self, routes).await?;

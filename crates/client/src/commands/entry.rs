@@ -1,7 +1,7 @@
 //! Entries with all that is known of them: what they are found by, what they were made from, what they cost.
 
 use super::fields::{Fields, elements, or_nil};
-use super::{Condition, Query, SetOptions, push_counted};
+use super::{Condition, Expiry, Query, SetOptions, push_counted};
 use crate::codec::{self, EncodeError, FromValue, ToValue};
 use crate::{Client, Error, LeaseToken, Reply, Request, reply};
 use bytes::Bytes;
@@ -182,6 +182,10 @@ impl Entry {
     pub fn lease(mut self, token: LeaseToken) -> Entry {
         self.lease = Some(token);
         self
+    }
+
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.options.expiry
     }
 
     /// The command, or why the value cannot be written.

@@ -161,6 +161,15 @@ impl Invalidate {
         }
     }
 
+    /// The space that it names.
+    pub(crate) fn space_name(&self) -> Option<&str> {
+        self.space.as_deref().or(self.query.as_ref().map(Query::default_space))
+    }
+
+    pub(crate) fn samples_given(&self) -> Option<usize> {
+        self.samples.map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     pub(crate) fn dry_run_request(&self) -> Request {
         let request = self.request().arg("DRYRUN");
         match self.samples {

@@ -188,6 +188,11 @@ impl Lookup {
         self.push(Request::read("CACHE.LOOKUP"))
     }
 
+    /// What is nearest without a threshold.
+    pub(crate) fn neighbours(&self, count: u64) -> Search {
+        Search { near: Near { threshold: None, ..self.near.clone() }, count: Some(count), with_values: false }
+    }
+
     fn push(&self, request: Request) -> Request {
         let request = self.near.push(request);
         match &self.question {
@@ -352,6 +357,10 @@ impl Search {
             request = request.arg("COUNT").number(count);
         }
         if self.with_values { request.arg("WITHVALUES") } else { request }
+    }
+
+    pub(crate) fn count_given(&self) -> Option<usize> {
+        self.count.map(|count| usize::try_from(count).unwrap_or(usize::MAX))
     }
 }
 
