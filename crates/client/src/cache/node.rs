@@ -540,7 +540,7 @@ mod tests {
     async fn a_shard_comes_back_under_steady_writes() {
         let shard = sutra_cache::embedded::Embedded::start(&[]).unwrap();
         let config = Config::new(&shard.url()).unwrap();
-        let node = Node::new("shard", config.clone(), &CacheBuilder::of(config), &Arc::default());
+        let node = Node::new("shard", config.clone(), &CacheBuilder::of(config), &Arc::default(), &Arc::default());
         node.begin_away(None);
         let writers: Vec<_> = (0..256)
             .map(|writer| {
