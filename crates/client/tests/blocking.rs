@@ -2,7 +2,7 @@
 
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::blocking::{Cache, Client};
-use sutra_cache_client::{Config, Error, Reply, Request};
+use sutra_cache_client::{Compute, Config, Entry, Error, Invalidate, Lookup, Reply, Request, SpaceOptions};
 
 #[test]
 fn many_threads_share_a_client_and_each_gets_its_own_answers() {
@@ -98,4 +98,45 @@ fn a_cache_of_two_tiers_answers_here_what_was_read_before() {
         std::thread::yield_now();
     }
     assert!(cache.delete("k").unwrap() && !cache.exists("k").unwrap());
+}
+
+#[test]
+fn a_computation_may_take_its_time_and_use_blocking_clients_itself() {
+    let shard = Embedded::start(&[]).unwrap();
+    let cache = Cache::connect(&shard.url()).unwrap();
+    let other = Client::connect(&shard.url()).unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let computed = scope.spawn({
+            let (cache, inside) = (&cache, cache.clone());
+            move || {
+                cache.get_or_compute("k", &Compute::new(), move || {
+                    begun.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                    inside.set("part", "of it").map(|()| "whole".to_owned())
+                })
+            }
+        });
+        begins.recv().unwrap();
+        // It waits, and the others' calls are answered nevertheless.
+        assert_eq!(other.incr("n", 1).unwrap(), 1);
+        go_on.send(()).unwrap();
+        assert_eq!(computed.join().unwrap().unwrap(), "whole");
+    });
+    assert_eq!(other.get::<String>("part").unwrap().as_deref(), Some("of it"));
+    let failed = cache.get_or_compute::<String, _, _>("bad", &Compute::new(), || Err("no luck"));
+    assert!(matches!(&failed, Err(Error::Compute(error)) if error.to_string() == "no luck"), "{failed:?}");
+}
+
+#[test]
+fn answers_are_found_by_meaning_and_invalidated() {
+    let shard = Embedded::start(&[]).unwrap();
+    let client = Client::connect(&shard.url()).unwrap();
+    client.space_create("answers", &SpaceOptions::new(2)).unwrap();
+    client.cache_set(&Entry::new("a", "north").space("answers").vector(&[0.0, 1.0]).tag("maps")).unwrap();
+    let lookup = Lookup::new("answers").vector(&[0.1, 1.0]).min(0.9);
+    assert_eq!(client.lookup_value::<String>(&lookup).unwrap().as_deref(), Some("north"));
+    assert_eq!(client.invalidate(&Invalidate::new().tag("maps")).unwrap(), 1);
+    assert!(client.lookup(&lookup).unwrap().is_none());
 }

@@ -3,8 +3,11 @@
 use super::wait;
 use crate::codec::{FromValue, ToValue};
 use crate::stats::Snapshot;
-use crate::{CacheBuilder, Error, Ttl};
+use crate::{CacheBuilder, Compute, Error, Scattered, ShardHealth, Ttl};
 use std::time::Duration;
+
+/// Why a computation failed, whatever it says.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// [`crate::Cache`] for threads that wait: cheap to clone, used from any number of threads. Each method is that of the same name there, with its
 /// errors; [`Cache::run`] makes any other call.
@@ -123,6 +126,71 @@ impl Cache {
         wait(self.inner.clear())
     }
 
+    // ---- computation ----
+
+    /// See [`crate::Cache::get_or_compute`]. The computation runs on a thread of its own, also when nobody waits for it any more or when it
+    /// refreshes a value early, and may use blocking clients.
+    ///
+    /// ```
+    /// use sutra_cache_client::Compute;
+    /// use sutra_cache_client::blocking::Cache;
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let url = shard.url();
+    ///
+    /// let cache = Cache::connect(&url)?;
+    /// for _ in 0..2 {
+    ///     let answer = cache.get_or_compute("k", &Compute::new(), || Ok::<_, std::io::Error>("computed once".to_owned()))?;
+    ///     assert_eq!(answer, "computed once");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn get_or_compute<V, F, E>(&self, key: impl AsRef<[u8]>, options: &Compute, compute: F) -> Result<V, Error>
+    where
+        V: ToValue + FromValue + Send + 'static,
+        F: FnOnce() -> Result<V, E> + Send + 'static,
+        E: Into<Failure> + 'static,
+    {
+        wait(self.inner.get_or_compute(key, options, || on_a_thread(compute)))
+    }
+
+    /// See [`crate::Cache::find_or_compute`], and [`Cache::get_or_compute`].
+    pub fn find_or_compute<V, F, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: &Compute,
+        compute: F,
+    ) -> Result<Option<V>, Error>
+    where
+        V: ToValue + FromValue + Send + 'static,
+        F: FnOnce() -> Result<Option<V>, E> + Send + 'static,
+        E: Into<Failure> + 'static,
+    {
+        wait(self.inner.find_or_compute(key, options, || on_a_thread(compute)))
+    }
+
+    /// See [`crate::Cache::catch_up`].
+    pub fn catch_up(&self) -> Result<(), Error> {
+        wait(self.inner.catch_up())
+    }
+
+    /// See [`crate::Cache::shards`].
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardHealth> {
+        self.inner.shards()
+    }
+
+    // ---- invalidation, on every shard ----
+
+    /// See [`crate::Cache::invalidate_pattern`].
+    pub fn invalidate_pattern(&self, pattern: impl AsRef<[u8]>) -> Result<Scattered, Error> {
+        wait(self.inner.invalidate_pattern(pattern))
+    }
+
+    /// See [`crate::Cache::invalidate_tag`].
+    pub fn invalidate_tag(&self, tag: impl AsRef<[u8]>) -> Result<Scattered, Error> {
+        wait(self.inner.invalidate_tag(tag))
+    }
+
     /// See [`crate::Cache::stats`].
     #[must_use]
     pub fn stats(&self) -> Snapshot {
@@ -134,4 +202,17 @@ impl Cache {
     pub fn prometheus(&self) -> String {
         self.inner.prometheus()
     }
+}
+
+/// Computes on a thread that no runtime knows of: on the shared one a computation that waits would stop the connections of all blocking clients.
+async fn on_a_thread<T, E>(compute: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + 'static,
+{
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("sutra-cache-compute".to_owned())
+        .spawn(move || drop(sender.send(compute().map_err(Into::into))))?;
+    receiver.await.unwrap_or_else(|_| Err("the computation panicked".into()))
 }

@@ -3,8 +3,9 @@
 use super::wait;
 use crate::codec::{FromValue, ToValue};
 use crate::{
-    Config, EmbeddingOptions, Entry, Error, LeaseOptions, LeaseToken, Leased, Lifetime, Meta, PoolSnapshot, Reply,
-    Request, Scan, SetOptions,
+    Config, DryRun, EmbeddingOptions, Entry, Error, Found, Hit, Import, Invalidate, LeaseOptions, LeaseToken, Leased,
+    Lifetime, LoggedInvalidation, Lookup, Meta, PoolSnapshot, Query, Reply, Request, Scan, Search, SetOptions,
+    ShardStats, SpaceInfo, SpaceOptions, SpaceStats, TopEntry,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -235,6 +236,124 @@ impl Client {
     /// See [`crate::Client::tags`].
     pub fn tags(&self) -> Result<Vec<(String, u64)>, Error> {
         wait(self.inner.tags())
+    }
+
+    /// See [`crate::Client::feedback`].
+    pub fn feedback(&self, key: impl AsRef<[u8]>, is_good: bool) -> Result<bool, Error> {
+        wait(self.inner.feedback(key, is_good))
+    }
+
+    // ---- by meaning ----
+
+    /// See [`crate::Client::lookup`].
+    pub fn lookup(&self, lookup: &Lookup) -> Result<Option<Hit>, Error> {
+        wait(self.inner.lookup(lookup))
+    }
+
+    /// See [`crate::Client::lookup_value`].
+    pub fn lookup_value<V: FromValue>(&self, lookup: &Lookup) -> Result<Option<V>, Error> {
+        wait(self.inner.lookup_value(lookup))
+    }
+
+    /// See [`crate::Client::lookup_or_lease`].
+    pub fn lookup_or_lease(&self, lookup: &Lookup, options: &LeaseOptions) -> Result<Leased<Hit>, Error> {
+        wait(self.inner.lookup_or_lease(lookup, options))
+    }
+
+    /// See [`crate::Client::search`].
+    pub fn search(&self, search: &Search) -> Result<Vec<Found>, Error> {
+        wait(self.inner.search(search))
+    }
+
+    // ---- invalidation ----
+
+    /// See [`crate::Client::invalidate`].
+    pub fn invalidate(&self, invalidate: &Invalidate) -> Result<u64, Error> {
+        wait(self.inner.invalidate(invalidate))
+    }
+
+    /// See [`crate::Client::dry_run`].
+    pub fn dry_run(&self, invalidate: &Invalidate) -> Result<DryRun, Error> {
+        wait(self.inner.dry_run(invalidate))
+    }
+
+    /// See [`crate::Client::semantic_invalidate`].
+    pub fn semantic_invalidate(&self, space: &str, query: impl Into<Query>, threshold: f64) -> Result<u64, Error> {
+        wait(self.inner.semantic_invalidate(space, query, threshold))
+    }
+
+    /// See [`crate::Client::invalidate_pattern`].
+    pub fn invalidate_pattern(&self, pattern: impl AsRef<[u8]>) -> Result<u64, Error> {
+        wait(self.inner.invalidate_pattern(pattern))
+    }
+
+    /// See [`crate::Client::invalidate_tag`].
+    pub fn invalidate_tag(&self, tag: impl AsRef<[u8]>) -> Result<u64, Error> {
+        wait(self.inner.invalidate_tag(tag))
+    }
+
+    /// See [`crate::Client::undo`].
+    pub fn undo(&self, lsn: u64) -> Result<u64, Error> {
+        wait(self.inner.undo(lsn))
+    }
+
+    /// See [`crate::Client::log`].
+    pub fn log(&self, count: u64) -> Result<Vec<LoggedInvalidation>, Error> {
+        wait(self.inner.log(count))
+    }
+
+    // ---- spaces ----
+
+    /// See [`crate::Client::space_create`].
+    pub fn space_create(&self, name: &str, options: &SpaceOptions) -> Result<(), Error> {
+        wait(self.inner.space_create(name, options))
+    }
+
+    /// See [`crate::Client::space_drop`].
+    pub fn space_drop(&self, name: &str) -> Result<u64, Error> {
+        wait(self.inner.space_drop(name))
+    }
+
+    /// See [`crate::Client::space_list`].
+    pub fn space_list(&self) -> Result<Vec<String>, Error> {
+        wait(self.inner.space_list())
+    }
+
+    /// See [`crate::Client::space_info`].
+    pub fn space_info(&self, name: &str) -> Result<SpaceInfo, Error> {
+        wait(self.inner.space_info(name))
+    }
+
+    /// See [`crate::Client::space_bump`].
+    pub fn space_bump(&self, name: &str) -> Result<u64, Error> {
+        wait(self.inner.space_bump(name))
+    }
+
+    // ---- what the shard knows of itself ----
+
+    /// See [`crate::Client::shard_stats`].
+    pub fn shard_stats(&self, since: Option<Duration>) -> Result<ShardStats, Error> {
+        wait(self.inner.shard_stats(since))
+    }
+
+    /// See [`crate::Client::space_stats`].
+    pub fn space_stats(&self, space: &str, since: Option<Duration>) -> Result<SpaceStats, Error> {
+        wait(self.inner.space_stats(space, since))
+    }
+
+    /// See [`crate::Client::ask`].
+    pub fn ask(&self, question: &str) -> Result<String, Error> {
+        wait(self.inner.ask(question))
+    }
+
+    /// See [`crate::Client::top`].
+    pub fn top(&self, count: u64, since: Option<Duration>) -> Result<Vec<TopEntry>, Error> {
+        wait(self.inner.top(count, since))
+    }
+
+    /// See [`crate::Client::warm_from`].
+    pub fn warm_from(&self, other: &Client, entries_max: u64, import: &Import) -> Result<u64, Error> {
+        wait(self.inner.warm_from(&other.inner, entries_max, import))
     }
 }
 
