@@ -139,6 +139,16 @@ impl Fallback {
         })
     }
 
+    /// As [`Fallback::put`], of a value that is a function of its key: whatever the shard has under it is as good, and nothing is owed.
+    pub(crate) fn lend(&self, outage: Outage, key: &[u8], value: &[u8], about: About, now: Instant) {
+        let mut state = self.state();
+        if self.outage() == Some(outage) {
+            let end = now + self.settings.ttl_max;
+            let expires_at = Some(about.expires_at.map_or(end, |at| at.min(end)));
+            state.store.put(key, value, About { expires_at, ..about });
+        }
+    }
+
     /// Removes the value, and notes that the key was changed. Whether the outage goes on: if not, nothing has happened.
     pub fn delete(&self, outage: Outage, key: &[u8]) -> bool {
         self.change(outage, key, |store, _| {

@@ -2,6 +2,7 @@
 
 mod compute;
 mod debts;
+mod embeddings;
 mod flight;
 mod lease;
 mod node;
@@ -13,6 +14,7 @@ mod shards;
 mod warm;
 
 pub use compute::Compute;
+pub use embeddings::Embeddings;
 pub(crate) use node::{Found, Node};
 pub use rebalance::{Rebalanced, Swept};
 pub use scatter::Scattered;

@@ -30,6 +30,7 @@ mod warm;
 
 pub use analytics::{LookupLatency, ReadCounts, ShardStats, SpaceStats, TopEntry};
 pub use embeddings::EmbeddingOptions;
+pub(crate) use embeddings::embeddings_request;
 pub use entry::{Entry, Meta};
 pub use invalidate::{DryRun, Invalidate, InvalidationState, LoggedInvalidation};
 pub use keys::{Lifetime, Scan, SetOptions};
