@@ -3,6 +3,9 @@
 #[expect(dead_code, reason = "its `main` is for cargo")]
 #[path = "../examples/invalidate_on_update.rs"]
 mod invalidate_on_update;
+#[expect(dead_code, reason = "its `main` is for cargo")]
+#[path = "../examples/rag_query_cache.rs"]
+mod rag_query_cache;
 
 /// These lines are there, in this order.
 fn has_lines(printed: &[u8], wanted: &[&str]) {
@@ -32,6 +35,26 @@ async fn answers_go_with_what_they_were_made_from() {
             "the service reads Some(\"Yes.\")",
             "the answer from version 2 came too late: STALELEASE an invalidation since the lease was granted covers the entry",
             "the service reads None",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_service_answers_what_means_the_same_from_its_cache() {
+    let mut printed = Vec::new();
+    rag_query_cache::story(&mut printed, false).await.unwrap();
+    has_lines(
+        &printed,
+        &[
+            "MISS  How do I reset my password?",
+            "HIT   how can I reset my password",
+            "MISS  How do I enable two-factor authentication?",
+            "MISS  How do I disable two-factor authentication?",
+            "MISS  Is it refunded within 30 days?",
+            "MISS  Is it refunded within 90 days?",
+            "HIT   Is it refunded within 30 days",
+            "the page about passwords has changed: 1 answer removed",
+            "MISS  How do I reset my password?",
         ],
     );
 }
