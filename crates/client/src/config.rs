@@ -85,7 +85,8 @@ impl Config {
         }
     }
 
-    /// Most connections to the shard, which all tasks share. At least 1; default 2.
+    /// Most connections to the shard, which all tasks share. The first carries everything as long as little waits to be sent on it; those behind
+    /// it are for what would wait, and for commands that take long. At least 1; default 2.
     pub fn connections(mut self, connections: usize) -> Config {
         self.connections = connections.max(1);
         self

@@ -15,6 +15,7 @@ pub struct Request {
     arguments: usize,
     body: Vec<u8>,
     repeatable: bool,
+    takes_long: bool,
     timeout: Option<Duration>,
 }
 
@@ -22,7 +23,8 @@ impl Request {
     /// A command without arguments yet.
     #[must_use]
     pub fn new(name: &str) -> Request {
-        Request { arguments: 0, body: Vec::with_capacity(64), repeatable: false, timeout: None }.arg(name)
+        let takes_long = name.starts_with("CACHE.") && LONG.contains(&name);
+        Request { arguments: 0, body: Vec::with_capacity(64), repeatable: false, takes_long, timeout: None }.arg(name)
     }
 
     /// A command that changes nothing, or whose repetition changes nothing more: it is sent again if the connection ends before its answer
@@ -79,6 +81,7 @@ impl Request {
     }
 
     /// One more argument, in place.
+    #[inline]
     pub fn push(&mut self, argument: &[u8]) {
         self.body.reserve(argument.len() + HEADER_BYTES_MAX);
         header(b'$', argument.len(), &mut self.body);
@@ -101,10 +104,16 @@ impl Request {
         self.timeout
     }
 
+    /// Whether the shard may be at it for long, during which it answers nothing else on the connection.
+    pub(crate) fn takes_long(&self) -> bool {
+        self.takes_long || self.timeout.is_some()
+    }
+
     pub(crate) fn len_bytes(&self) -> usize {
         self.body.len() + HEADER_BYTES_MAX
     }
 
+    #[inline]
     pub(crate) fn write(&self, output: &mut Vec<u8>) {
         output.reserve(self.len_bytes());
         header(b'*', self.arguments, output);
@@ -112,8 +121,13 @@ impl Request {
     }
 }
 
+/// Commands that look at many entries, or for which the shard may have to ask an embedder.
+const LONG: [&str; 5] = ["CACHE.ASK", "CACHE.INVALIDATE", "CACHE.LOOKUP", "CACHE.SEARCH", "CACHE.WARM"];
+
+/// Room for the line before an argument, or before the first.
 const HEADER_BYTES_MAX: usize = 24;
 
+#[inline]
 fn header(kind: u8, length: usize, output: &mut Vec<u8>) {
     output.push(kind);
     let mut digits = [0_u8; 20];
@@ -143,6 +157,18 @@ mod tests {
             bytes.escape_ascii().to_string(),
             r"*7\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$0\r\n\r\n$2\r\n-7\r\n$4\r\n0.85\r\n$1\r\na\r\n$1\r\nb\r\n"
         );
+    }
+
+    #[test]
+    fn a_request_that_may_take_long_is_known_by_its_name_or_its_timeout() {
+        for (request, takes_long) in [
+            (Request::read("GET"), false),
+            (Request::read("CACHE.GET"), false),
+            (Request::read("CACHE.LOOKUP"), true),
+            (Request::read("BLPOP").timeout(Duration::from_secs(60)), true),
+        ] {
+            assert_eq!(request.takes_long(), takes_long, "{request:?}");
+        }
     }
 
     #[test]
