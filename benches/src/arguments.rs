@@ -34,8 +34,8 @@ Options
   --trace FILE     an .evt trace (repeatable); otherwise a small synthetic one
   --rate N         requests per second of the paced replay (5000; 0 skips it)
   --seconds N      length of the storm (20)
-  --pattern TEXT   only attacks, or parts of `meaning` (ranges, lookups, graphs, inserts, visibility, footprint, embedding),
-                   whose name contains TEXT
+  --pattern TEXT   only attacks, or parts of `meaning` (ranges, lookups, graphs, inserts, visibility, footprint, embedding)
+                   and `client` (calls, l1, embeddings, misses, coherence), whose name contains TEXT
   --dim N          dimensions of the vectors of `meaning`
   --data FILE      real vectors for its lookups (.npy, f32); otherwise dev.npy of $SUTRA_DATA, otherwise generated ones
   --python PATH    the interpreter that has its peers (python3)

@@ -28,7 +28,10 @@ pub(crate) fn unpin() {
 const PRIORITY_STEP: i32 = 10;
 
 /// Lets the calling thread, and what it starts from now on, go before others on a machine that is shared. Needs the right to.
+///
+/// Where the kernel schedules each session as a group, priorities count only within the group, so the group gets the same.
 pub(crate) fn raise_priority(nice: i32) -> std::io::Result<()> {
+    let _ = fs::write("/proc/self/autogroup", nice.to_string());
     Ok(rustix::process::setpriority_process(None, nice)?)
 }
 

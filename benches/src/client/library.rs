@@ -33,6 +33,12 @@ pub(crate) trait Library: Send + Sync + Sized + 'static {
     fn set(&self, key: &Key, value: &Bytes) -> impl Future<Output = io::Result<()>> + Send;
 }
 
+/// Reads of many values at once, as the vectors of a batch are read by a library that knows no embeddings.
+pub(crate) trait Many {
+    /// MGET.
+    fn get_many(&self, keys: &[String]) -> impl Future<Output = io::Result<Vec<Option<Bytes>>>> + Send;
+}
+
 /// Ours, without its first tier.
 #[derive(Debug)]
 pub(crate) struct Sutra(Client);
@@ -76,9 +82,11 @@ impl Redis {
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
         let info = redis::IntoConnectionInfo::into_connection_info(format!("redis://{address}/?protocol=resp3"));
         let client = redis::Client::open(info.map_err(other)?.set_tcp_settings(tcp)).map_err(other)?;
+        // Half a second is its default, which a busy machine exceeds; without a limit it has no timer to keep either.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
         let mut open = Vec::new();
         for _ in 0..connections {
-            open.push(client.get_multiplexed_async_connection().await.map_err(other)?);
+            open.push(client.get_multiplexed_async_connection_with_config(&config).await.map_err(other)?);
         }
         Ok(Redis(open))
     }
@@ -99,6 +107,15 @@ impl Library for Redis {
     async fn set(&self, key: &Key, value: &Bytes) -> io::Result<()> {
         let mut connection = self.0[0].clone();
         redis::cmd("SET").arg(&key.text).arg(&value[..]).query_async(&mut connection).await.map_err(other)
+    }
+}
+
+impl Many for Redis {
+    async fn get_many(&self, keys: &[String]) -> io::Result<Vec<Option<Bytes>>> {
+        let mut connection = self.0[0].clone();
+        let values: Vec<Option<Vec<u8>>> =
+            redis::cmd("MGET").arg(keys).query_async(&mut connection).await.map_err(other)?;
+        Ok(values.into_iter().map(|value| value.map(Bytes::from)).collect())
     }
 }
 
@@ -135,6 +152,12 @@ impl Library for Fred {
 
     async fn set(&self, key: &Key, value: &Bytes) -> io::Result<()> {
         self.0.next().set(key.bytes.clone(), value.clone(), None, None, false).await.map_err(other)
+    }
+}
+
+impl Many for Fred {
+    async fn get_many(&self, keys: &[String]) -> io::Result<Vec<Option<Bytes>>> {
+        self.0.next().mget(keys.to_vec()).await.map_err(other)
     }
 }
 

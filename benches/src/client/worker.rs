@@ -51,6 +51,10 @@ fn serve(part: &str, library: &str, runtime: &Runtime, address: SocketAddr) -> i
         ("calls", ("sutra", count)) => calls(runtime, &runtime.block_on(Sutra::connect(address, count.parse().ok()))?),
         ("calls", ("redis", count)) => calls(runtime, &runtime.block_on(Redis::connect(address, number(count)?))?),
         ("calls", ("fred", count)) => calls(runtime, &runtime.block_on(Fred::connect(address, number(count)?))?),
+        ("cache", _) => super::tiers::serve(runtime, address),
+        ("embeddings", ("sutra", _)) => super::vectors::ours(runtime, address),
+        ("embeddings", ("redis", _)) => super::vectors::peer(runtime, &runtime.block_on(Redis::connect(address, 1))?),
+        ("embeddings", ("fred", _)) => super::vectors::peer(runtime, &runtime.block_on(Fred::connect(address, 1))?),
         _ => Err(io::Error::other(format!("{part}, {library}: no such worker"))),
     }
 }
@@ -137,12 +141,12 @@ pub(super) fn answer_lines(mut answer: impl FnMut(&str) -> io::Result<String>) -
     Ok(())
 }
 
-fn number(text: &str) -> io::Result<usize> {
+pub(super) fn number(text: &str) -> io::Result<usize> {
     text.parse().map_err(|_| io::Error::other(format!("{text}: not a number")))
 }
 
 /// The CPU time of this process.
-fn cpu_ns() -> u64 {
+pub(super) fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
