@@ -94,7 +94,7 @@ fn fill(
     let mut table = Table::new(title, &["computed", "ms", "requests", "of them reads"]);
     table.row(vec![Cell::Number(of(0), 0), Cell::Number(of(1), 2), Cell::Number(of(2), 0), 1_u64.into()]);
     table.note(
-        "The computation takes no time here. One request finds what is missing; the others store what was computed.",
+        "`Cache::embeddings` without a first tier; the computation takes no time here. One request finds what is missing, the other stores what was computed.",
     );
     report.add(table);
     Ok(())

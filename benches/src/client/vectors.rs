@@ -4,9 +4,10 @@ use super::library::Many;
 use super::worker::{answer_lines, cpu_ns, number};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use sutra_cache_client::keys::EmbeddingKey;
-use sutra_cache_client::{Client, EmbeddingOptions};
+use sutra_cache_client::{Cache, Client};
 use tokio::runtime::Runtime;
 
 /// The model whose vectors are read.
@@ -23,10 +24,13 @@ pub(super) fn vector(number: usize) -> Vec<f32> {
     (0..DIM).map(|at| ((number * 31 + at * 7) % 1000) as f32 / 1000.0 - 0.5).collect()
 }
 
-/// `read TEXTS MILLISECONDS` is answered by `BATCHES ELAPSED_NS CPU_NS`; `fill TEXTS KNOWN ROUND`, which looks for texts, computes what is not
-/// known (at no cost) and stores it, by `COMPUTED ELAPSED_NS`.
+/// `read TEXTS MILLISECONDS` is answered by `BATCHES ELAPSED_NS CPU_NS`; `fill TEXTS KNOWN ROUND`, which computes what is not known (in no
+/// time), by `COMPUTED ELAPSED_NS`. Both ask the shard for everything: there is no first tier.
 pub(super) fn ours(runtime: &Runtime, address: SocketAddr) -> io::Result<()> {
-    let client = runtime.block_on(Client::connect(&format!("sutra://{address}"))).map_err(io::Error::other)?;
+    let url = format!("sutra://{address}");
+    let client = runtime.block_on(Client::connect(&url)).map_err(io::Error::other)?;
+    let cache = Cache::builder(&url).map_err(io::Error::other)?.without_l1();
+    let cache = runtime.block_on(cache.connect()).map_err(io::Error::other)?;
     answer_lines(|line| {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
@@ -38,7 +42,7 @@ pub(super) fn ours(runtime: &Runtime, address: SocketAddr) -> io::Result<()> {
                 }))
             }
             ["fill", texts, known, round] => {
-                runtime.block_on(fill(&client, number(texts)?, number(known)?, number(round)?))
+                runtime.block_on(fill(&cache, number(texts)?, number(known)?, number(round)?))
             }
             _ => Err(io::Error::other(format!("{line}: not understood"))),
         }
@@ -76,17 +80,22 @@ async fn batches(milliseconds: usize, batch: impl AsyncFn() -> io::Result<()>) -
     Ok(format!("{count} {} {}", began.elapsed().as_nanos(), cpu_ns() - cpu_before))
 }
 
-async fn fill(client: &Client, count: usize, known: usize, round: usize) -> io::Result<String> {
+async fn fill(cache: &Cache, count: usize, known: usize, round: usize) -> io::Result<String> {
     // The last of the texts are new in every round.
     let number_of = |at: usize| if at < known { at } else { 1_000_000 * (round + 1) + at };
     let texts: Vec<String> = (0..count).map(|at| text(number_of(at))).collect();
+    let computed = AtomicUsize::new(0);
     let began = Instant::now();
-    let found = client.embeddings_get(MODEL, &texts).await.map_err(io::Error::other)?;
-    let missing: Vec<usize> = (0..count).filter(|at| found[*at].is_none()).collect();
-    let computed = missing.iter().map(|at| (texts[*at].as_str(), vector(number_of(*at))));
-    let options = EmbeddingOptions::new();
-    client.embeddings_put(MODEL, computed, &options).await.map_err(io::Error::other)?;
-    Ok(format!("{} {}", missing.len(), began.elapsed().as_nanos()))
+    let vectors = cache
+        .embeddings(MODEL, &texts, async |missing: Vec<String>| {
+            let first = computed.fetch_add(missing.len(), Ordering::Relaxed);
+            Ok::<_, io::Error>((first..first + missing.len()).map(vector).collect())
+        })
+        .await
+        .map_err(io::Error::other)?;
+    let elapsed = began.elapsed().as_nanos();
+    checked(vectors.iter().map(|vector| Some(&vector[..])))?;
+    Ok(format!("{} {elapsed}", computed.load(Ordering::Relaxed)))
 }
 
 fn checked<'a>(mut vectors: impl Iterator<Item = Option<&'a [f32]>>) -> io::Result<()> {
