@@ -1,5 +1,6 @@
 //! Any command on a shard, over real sockets.
 
+use std::time::Duration;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{Client, Config, Error, Reply, Request};
 
@@ -57,4 +58,33 @@ async fn a_wrong_password_is_said_at_once() {
     assert_eq!(error.code(), Some("WRONGPASS"), "{error}");
     let client = Client::connect(&shard.url().replace("sutra://", "sutra://:secret@")).await.unwrap();
     assert_eq!(client.call(Request::read("PING")).await.unwrap(), Reply::Simple("PONG".into()));
+}
+
+#[tokio::test]
+async fn calls_share_one_connection_and_what_takes_long_has_another() {
+    let shard = Embedded::start(&[]).unwrap();
+    let client = Client::connect(&shard.url()).await.unwrap();
+    let id = async |request: Request| reply_number(client.call(request).await.expect("an answer"));
+    let who = || Request::read("CLIENT").arg("ID");
+    // Both connections are there once each has answered.
+    let patient = Duration::from_secs(60);
+    let (mut usual, mut long) = (id(who()).await, id(who().timeout(patient)).await);
+    while usual == long {
+        tokio::task::yield_now().await;
+        (usual, long) = (id(who()).await, id(who().timeout(patient)).await);
+    }
+    for _ in 0..20 {
+        assert_eq!(id(who()).await, usual);
+        assert_eq!(id(who().timeout(patient)).await, long);
+    }
+    // More than may wait in front of others: the rest goes elsewhere.
+    let large = vec![b'v'; 1 << 20];
+    let set = client.call(Request::new("SET").arg("k").arg(&large));
+    let (stored, elsewhere) = tokio::join!(biased; set, client.call(who()));
+    assert_eq!(stored.unwrap(), Reply::Simple("OK".into()));
+    assert_eq!(reply_number(elsewhere.unwrap()), long);
+}
+
+fn reply_number(reply: Reply) -> i64 {
+    if let Reply::Integer(number) = reply { number } else { panic!("{reply:?} is no number") }
 }
