@@ -21,6 +21,9 @@ const READ_BYTES: usize = 64 << 10;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 /// The same for lists of those who wait.
 const KEPT_WAITERS_MAX: usize = 1 << 12;
+/// How many callers get their answers in one turn. What they ask next is sent before the others are answered, so that the shard works on it
+/// meanwhile; fewer would be more writes, more would leave the shard waiting.
+const TURN_CALLERS_MAX: usize = 32;
 /// How finely timeouts are kept.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_millis(100);
@@ -44,6 +47,7 @@ where
         stream,
         received,
         decoder,
+        unheard: false,
         writing: Vec::new(),
         written: 0,
         unflushed: false,
@@ -78,6 +82,8 @@ struct Driver<'a, 'p, S> {
     stream: S,
     received: BytesMut,
     decoder: FrameDecoder,
+    /// Answers may be in the buffer that no read will announce.
+    unheard: bool,
     writing: Vec<u8>,
     written: usize,
     /// Something was written that the stream may still hold back.
@@ -205,6 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, '_, S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Heard, String> {
+        if self.unheard {
+            return self.hand_out();
+        }
         self.received.reserve(self.decoder.bytes_wanted().clamp(READ_BYTES / 4, 4 << 20));
         if self.received.capacity() - self.received.len() < READ_BYTES / 2 {
             self.received.reserve(READ_BYTES);
@@ -234,9 +243,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, '_, S> {
         }
     }
 
+    /// Hands out what is whole in the buffer, to so many callers at most.
     fn hand_out(&mut self) -> Result<Heard, String> {
         let mut heard = Heard::Something;
+        let in_flight = self.in_flight.len();
         loop {
+            self.unheard = in_flight - self.in_flight.len() >= TURN_CALLERS_MAX;
+            if self.unheard {
+                return Ok(heard);
+            }
             match self.decoder.decode_shared(&mut self.received, &self.limits) {
                 Ok(None) => return Ok(heard),
                 Ok(Some(Frame::Push(frames))) => observe(&frames, self.presence.observer),

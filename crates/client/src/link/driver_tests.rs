@@ -183,6 +183,26 @@ async fn a_silent_connection_is_given_up_within_two_heartbeats_and_the_observer_
     assert_eq!(connection.link.submit(&get("k"), NO_LIMIT).unwrap_err(), Refused::Down);
 }
 
+/// What the first of them ask next is sent before the last are answered, and those are answered although nothing more comes.
+#[tokio::test(start_paused = true)]
+async fn many_answers_that_come_at_once_are_handed_out_in_turns() {
+    let (stream, mut shard) = tokio::io::duplex(1 << 16);
+    let connection = begin(stream, b"", config()).await;
+    let count = TURN_CALLERS_MAX * 2 + 1;
+    let mut waiting: VecDeque<_> = (0..count).map(|number| connection.ask(&get(&number.to_string()))).collect();
+    assert_eq!(requests(&mut shard, count).await.len(), count);
+    let answers: String = (0..count).map(|number| format!(":{number}\r\n")).collect();
+    shard.write_all(answers.as_bytes()).await.unwrap();
+    let first = waiting.pop_front().unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Reply::Integer(0));
+    assert!(waiting.back_mut().unwrap().try_recv().is_err(), "all were answered in one turn");
+    drop(connection.ask(&get("next")));
+    for (number, answer) in waiting.into_iter().enumerate() {
+        assert_eq!(answer.await.unwrap().unwrap(), Reply::Integer(number as i64 + 1));
+    }
+    assert_eq!(requests(&mut shard, 1).await, ["GET next"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sign_of_life_keeps_an_idle_connection() {
     let (stream, mut shard) = tokio::io::duplex(1 << 16);
