@@ -190,16 +190,21 @@ async fn many_answers_that_come_at_once_are_handed_out_in_turns() {
     let connection = begin(stream, b"", config()).await;
     let count = TURN_CALLERS_MAX * 2 + 1;
     let mut waiting: VecDeque<_> = (0..count).map(|number| connection.ask(&get(&number.to_string()))).collect();
+    let (first, mut last) = (waiting.pop_front().unwrap(), waiting.pop_back().unwrap());
+    let link = Arc::clone(&connection.link);
+    let asking_again = tokio::spawn(async move {
+        assert_eq!(first.await.unwrap().unwrap(), Reply::Integer(0));
+        assert!(last.try_recv().is_err(), "all were answered in one turn");
+        drop(link.submit(&get("next"), NO_LIMIT).unwrap());
+        last.await.unwrap().unwrap()
+    });
     assert_eq!(requests(&mut shard, count).await.len(), count);
     let answers: String = (0..count).map(|number| format!(":{number}\r\n")).collect();
     shard.write_all(answers.as_bytes()).await.unwrap();
-    let first = waiting.pop_front().unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), Reply::Integer(0));
-    assert!(waiting.back_mut().unwrap().try_recv().is_err(), "all were answered in one turn");
-    drop(connection.ask(&get("next")));
     for (number, answer) in waiting.into_iter().enumerate() {
         assert_eq!(answer.await.unwrap().unwrap(), Reply::Integer(number as i64 + 1));
     }
+    assert_eq!(asking_again.await.unwrap(), Reply::Integer(count as i64 - 1));
     assert_eq!(requests(&mut shard, 1).await, ["GET next"]);
 }
 
