@@ -25,8 +25,8 @@ pub mod ttl;
 
 pub use address::{Address, DEFAULT_PORT, Target};
 pub use cache::{
-    Cache, CacheBuilder, Compute, Embeddings, Joined, Joining, OnFault, Rebalanced, Scattered, ShardHealth, Swept, Ttl,
-    WarmSource, WarmUp, WarmUpHandle, WarmUpSnapshot, Warmed, Writes,
+    Answer, Cache, CacheBuilder, Compute, Embeddings, Joined, Joining, OnFault, Question, Rebalanced, Scattered,
+    ShardHealth, Swept, Ttl, WarmSource, WarmUp, WarmUpHandle, WarmUpSnapshot, Warmed, Writes,
 };
 pub use client::Client;
 pub use commands::{

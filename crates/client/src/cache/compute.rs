@@ -11,6 +11,7 @@
 //!
 //! Nothing of this is written into the tier in this process: it is filled by reads.
 
+use super::answers::Answered;
 use super::flight::{Flights, Landing};
 use super::lease::{Fresh, Held, Leased};
 use super::node::{Found, Node};
@@ -20,7 +21,7 @@ use crate::codec::{DecodeError, DecodeFault, FromValue, NEGATIVE, ToValue, decod
 use crate::fallback::Outage;
 use crate::l1::About;
 use crate::stats::{Counter, Operation};
-use crate::{Error, Request, reply};
+use crate::{Error, Query, Request, reply};
 use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,11 +58,23 @@ pub struct Compute {
     deps: Vec<(String, u64)>,
     model: String,
     cost_usd: f64,
-    lease: Duration,
-    wait_max: Duration,
+    pub(super) lease: Duration,
+    pub(super) wait_max: Duration,
     stale: Duration,
     beta: f64,
     negative: Option<Duration>,
+    /// Where the value is found by meaning, too.
+    pub(super) place: Option<Arc<Place>>,
+}
+
+/// A place in the space of vectors.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) space: String,
+    pub(super) query: Query,
+    /// In words, if the query is none.
+    pub(super) question: Option<String>,
+    pub(super) tags: Vec<String>,
 }
 
 impl Default for Compute {
@@ -77,6 +90,7 @@ impl Default for Compute {
             stale: Duration::ZERO,
             beta: 0.0,
             negative: None,
+            place: None,
         }
     }
 }
@@ -144,17 +158,17 @@ impl Compute {
         self
     }
 
-    fn renew_below(&self) -> Option<Duration> {
+    pub(super) fn renew_below(&self) -> Option<Duration> {
         (!self.stale.is_zero()).then_some(self.stale)
     }
 
     /// Whether a value is past its own time and only kept as a stand-in.
-    fn is_stale(&self, found: &Found, now: Instant) -> bool {
+    pub(super) fn is_stale(&self, found: &Found, now: Instant) -> bool {
         !self.stale.is_zero() && found.expires_at.is_some_and(|at| at.saturating_duration_since(now) <= self.stale)
     }
 
     /// If the value should be computed anew: for a value with less than how much time to live the shard is to give the lease.
-    fn due(&self, found: &Found, times: &ComputeTimes, key: &[u8], now: Instant) -> Option<Duration> {
+    pub(super) fn due(&self, found: &Found, times: &ComputeTimes, key: &[u8], now: Instant) -> Option<Duration> {
         let remaining = found.expires_at?.saturating_duration_since(now);
         if self.is_stale(found, now) {
             return Some(self.stale);
@@ -172,6 +186,7 @@ impl Compute {
 #[derive(Debug, Default)]
 pub(crate) struct Computing {
     pub(crate) flights: Arc<Flights<Outcome>>,
+    pub(crate) questions: Arc<Flights<Answered>>,
     pub(crate) renewals: Arc<Renewals>,
     pub(crate) times: Arc<ComputeTimes>,
 }
@@ -180,14 +195,14 @@ pub(crate) struct Computing {
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     /// Or [`NEGATIVE`].
-    value: Bytes,
-    origin: Origin,
+    pub(super) value: Bytes,
+    pub(super) origin: Origin,
     /// Good for callers who came after it began, too.
-    is_current: bool,
+    pub(super) is_current: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     /// It was on the shard.
     Shard,
     /// Another process computed it.
@@ -243,10 +258,7 @@ impl Cache {
     {
         let key = key.as_ref();
         let value = self.obtain(key, options, || boxed(async move { compute().await.map(Some) })).await?;
-        decode(value.clone())?.ok_or_else(|| {
-            let expected = std::any::type_name::<V>();
-            DecodeError { expected, got_bytes: value.len(), why: DecodeFault::Absent }.into()
-        })
+        present(value)
     }
 
     /// As [`Cache::get_or_compute`], for a function that may find that there is no such value. That is kept, too, if the options say for how
@@ -396,7 +408,7 @@ impl Cache {
     }
 
     /// Calls the function and writes what it gives: with the lease if there is one, into the fallback while the shard is away, nowhere else.
-    async fn compute(
+    pub(super) async fn compute(
         &self,
         node: &Arc<Node>,
         key: &[u8],
@@ -448,8 +460,16 @@ impl Cache {
         held: Held,
     ) -> bool {
         let mut request = Request::new("CACHE.SET").arg(key).arg(value);
-        if !options.tags.is_empty() {
-            request = request.arg("TAG").number(options.tags.len() as u64).args(&options.tags);
+        let mut tags: Vec<&String> = options.tags.iter().collect();
+        if let Some(place) = &options.place {
+            request = place.query.push(request.arg("IN").arg(&place.space));
+            if let Some(question) = &place.question {
+                request = request.arg("QUESTION").arg(question);
+            }
+            tags.extend(&place.tags);
+        }
+        if !tags.is_empty() {
+            request = request.arg("TAG").number(tags.len() as u64).args(tags);
         }
         if !options.deps.is_empty() {
             request = request.arg("DEP").number(options.deps.len() as u64);
@@ -481,7 +501,14 @@ impl Cache {
     }
 
     /// Computes in the background what a lease was given for.
-    fn compute_behind(&self, node: &Arc<Node>, key: &[u8], options: &Compute, compute: Computation, held: Held) {
+    pub(super) fn compute_behind(
+        &self,
+        node: &Arc<Node>,
+        key: &[u8],
+        options: &Compute,
+        compute: Computation,
+        held: Held,
+    ) {
         let (cache, node, key, options) = (self.clone(), Arc::clone(node), key.to_vec(), options.clone());
         let work = async move {
             if let Err(error) = cache.compute(&node, &key, &options, compute, Some(held), None).await {
@@ -492,7 +519,7 @@ impl Cache {
     }
 
     /// Has the value computed anew in the background if nobody else does, in this process or another. `below`: more time to live than it has.
-    fn renew(&self, node: &Arc<Node>, key: &[u8], options: &Compute, compute: Computation, below: Duration) {
+    pub(super) fn renew(&self, node: &Arc<Node>, key: &[u8], options: &Compute, compute: Computation, below: Duration) {
         let Some(turn) = self.inner.computing.renewals.begin(key) else { return };
         let Ok(permit) = Arc::clone(&self.inner.background).try_acquire_owned() else { return };
         let (cache, node, key, options) = (self.clone(), Arc::clone(node), key.to_vec(), options.clone());
@@ -515,7 +542,7 @@ impl Cache {
         tokio::spawn(work.in_current_span());
     }
 
-    fn count_hit(&self, value: &[u8], options: &Compute) {
+    pub(super) fn count_hit(&self, value: &[u8], options: &Compute) {
         if is_negative(value) {
             self.counters().count(Counter::NegativeHits);
         }
@@ -524,7 +551,8 @@ impl Cache {
         }
     }
 
-    fn count_outcome(&self, outcome: &Outcome, options: &Compute, flies: bool) {
+    /// `flies`: the caller had it computed.
+    pub(super) fn count_outcome(&self, outcome: &Outcome, options: &Compute, flies: bool) {
         if outcome.origin == Origin::Shard {
             self.counters().count(Counter::L2Hits);
             self.count_hit(&outcome.value, options);
@@ -538,8 +566,17 @@ impl Cache {
     }
 }
 
+/// The value, which has to be one.
+pub(super) fn present<V: FromValue>(value: Bytes) -> Result<V, Error> {
+    let got_bytes = value.len();
+    decode(value)?.ok_or_else(|| {
+        let expected = std::any::type_name::<V>();
+        DecodeError { expected, got_bytes, why: DecodeFault::Absent }.into()
+    })
+}
+
 /// The caller's function as flights take it.
-fn boxed<V, E>(
+pub(super) fn boxed<V, E>(
     compute: impl Future<Output = Result<Option<V>, E>> + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, Error>> + Send>>
 where

@@ -1,5 +1,6 @@
 //! The cache that applications use: two tiers, faults that are misses, values of any type, one shard or several.
 
+mod answers;
 mod compute;
 mod debts;
 mod embeddings;
@@ -13,6 +14,7 @@ mod settings;
 mod shards;
 mod warm;
 
+pub use answers::{Answer, Question};
 pub use compute::Compute;
 pub use embeddings::Embeddings;
 pub(crate) use node::{Found, Node};

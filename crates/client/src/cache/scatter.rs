@@ -339,7 +339,7 @@ impl Cache {
     // ---- how it is done ----
 
     /// Whether the key is this shard's under the routes in force: what lies elsewhere may be outdated.
-    fn is_at_home(&self, node: &Arc<Node>, key: &[u8]) -> bool {
+    pub(super) fn is_at_home(&self, node: &Arc<Node>, key: &[u8]) -> bool {
         Arc::ptr_eq(&self.node(key), node)
     }
 
