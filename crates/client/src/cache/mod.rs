@@ -4,6 +4,7 @@ mod answers;
 mod compute;
 mod debts;
 mod embeddings;
+mod fill;
 mod flight;
 mod lease;
 mod node;
@@ -13,6 +14,7 @@ mod scatter;
 mod settings;
 mod shards;
 mod warm;
+mod warm_up;
 
 pub use answers::{Answer, Question};
 pub use compute::Compute;
@@ -22,7 +24,8 @@ pub use rebalance::{Rebalanced, Swept};
 pub use scatter::Scattered;
 pub use settings::{CacheBuilder, OnFault, Writes};
 pub use shards::{Joined, Joining, ShardHealth};
-pub use warm::{WarmSource, WarmUp, WarmUpHandle, WarmUpSnapshot, Warmed};
+pub use warm::{WarmSource, Warmed};
+pub use warm_up::{WarmUp, WarmUpHandle, WarmUpSnapshot};
 
 use compute::Computing;
 

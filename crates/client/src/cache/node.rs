@@ -343,10 +343,11 @@ impl Node {
         }
         self.returning.store(true, Ordering::Release);
         let is_back = loop {
-            match self.settle().await {
-                Some(_) if self.is_back() => break true,
-                Some(_) => {}
-                None => break false,
+            if !self.settle().await {
+                break false;
+            }
+            if self.is_back() {
+                break true;
             }
         };
         self.returning.store(false, Ordering::Release);
@@ -373,17 +374,28 @@ impl Node {
         is_back
     }
 
-    /// Tells the shard what it was not told, and says what was swept. `None`: that failed, and is still owed.
-    pub(crate) async fn settle(&self) -> Option<Swept> {
+    /// Sweeps the shard as is owed, before anything else that is. `None`: that failed, and is still owed.
+    pub(crate) async fn sweep_first(&self) -> Option<Swept> {
+        let mut owed = Debts { sweeps: std::mem::take(&mut self.debts().sweeps), ..Debts::default() };
         let mut swept = Swept::default();
+        if let Err(error) = self.pay_debts(&mut owed, &mut swept).await {
+            tracing::debug!(shard = self.name, %error, "the shard could not be swept");
+            self.debts().sweeps.append(&mut owed.sweeps);
+            return None;
+        }
+        Some(swept)
+    }
+
+    /// Tells the shard what it was not told. Whether that succeeded; what did not is still owed.
+    async fn settle(&self) -> bool {
         loop {
             let owed = self.fallback.end();
             let mut debts = std::mem::take(&mut *self.debts());
             if owed.is_nothing() && debts.is_empty() {
-                return Some(swept);
+                return true;
             }
             let paid = match self.pay(&owed).await {
-                Ok(()) => self.pay_debts(&mut debts, &mut swept).await,
+                Ok(()) => self.pay_debts(&mut debts, &mut Swept::default()).await,
                 Err(error) => {
                     self.fallback.owe(owed);
                     Err(error)
@@ -395,7 +407,7 @@ impl Node {
                     self.fallback.owe(owed);
                 }
                 self.fallback.begin();
-                return None;
+                return false;
             }
         }
     }

@@ -28,7 +28,7 @@
 //! [`Joining::Swept`] is the default for every process and costs what others have written to the shard already; who can bear an entry
 //! from the minutes of the change says [`Joining::Trusted`] in all processes but the first.)
 
-use super::warm::{self, Watch};
+use super::fill::{Watch, fill, make_spaces};
 use super::{Cache, Node};
 use crate::breaker::Phase;
 use crate::rendezvous::Rendezvous;
@@ -60,6 +60,8 @@ pub struct Joined {
     pub ready: bool,
     /// What it had.
     pub swept: Swept,
+    /// Spaces that were made on it as the others have them.
+    pub spaces: u64,
     /// Entries that were copied to it.
     pub filled: u64,
     /// What was deleted on the others, since it now belongs to this one.
@@ -196,15 +198,20 @@ impl Cache {
 async fn join(cache: Cache, node: Arc<Node>, joining: Joining, _changing: OwnedMutexGuard<()>) -> Joined {
     let mut joined = Joined::default();
     let others: Vec<_> = cache.nodes().into_iter().filter(|other| !Arc::ptr_eq(other, &node)).collect();
+    match make_spaces(&node, &others).await {
+        Ok(spaces) => joined.spaces = spaces,
+        Err(error) => tracing::warn!(shard = node.name, %error, "the shard that joins lacks spaces of others"),
+    }
     match joining {
         Joining::Trusted => {}
-        Joining::Swept => joined.swept = node.settle().await.unwrap_or_default(),
+        Joining::Swept => joined.swept = node.sweep_first().await.unwrap_or_default(),
         Joining::Filled { top } => {
             // Told of changes before the first copy is made, so that none of them is missed.
             let watches = Watch::all(&others).await;
-            if let Some(swept) = node.settle().await {
+            // Only swept: what is noted has to be told behind the copies, which may be older than it.
+            if let Some(swept) = node.sweep_first().await {
                 joined.swept = swept;
-                joined.filled = warm::fill(&node, &cache.hashing(), watches, top).await;
+                joined.filled = fill(&node, &cache.hashing(), watches, top).await;
             }
         }
     }
