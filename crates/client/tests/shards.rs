@@ -9,7 +9,7 @@ use sutra_cache_client::breaker::{BreakerSettings, Phase};
 use sutra_cache_client::{Cache, CacheBuilder, Client, Config, Error, Joining, Reply, Request};
 
 fn config(shard: &Embedded) -> Config {
-    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_millis(500))
+    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_secs(3))
 }
 
 /// A cache of these shards, in this order, each of weight 1.

@@ -10,7 +10,7 @@ use sutra_cache_client::{
 const DIMENSION: usize = 8;
 
 fn config(shard: &Embedded) -> Config {
-    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_millis(500))
+    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_secs(3))
 }
 
 fn builder(shards: &[Embedded; 3]) -> CacheBuilder {

@@ -5,7 +5,7 @@ use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{Cache, CacheBuilder, Client, Config, Entry, Guard, Joining, Lookup, SpaceOptions, WarmUp};
 
 fn config(shard: &Embedded) -> Config {
-    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_millis(500))
+    Config::new(&shard.url()).expect("an embedded shard has a URL").connect_timeout(Duration::from_secs(3))
 }
 
 fn start<const N: usize>() -> [Embedded; N] {
@@ -104,6 +104,9 @@ async fn a_warm_up_goes_on_until_its_handle_is_dropped_and_counts_what_it_could_
     let source = Client::connect(&from.url()).await.unwrap();
     source.cache_set(&entry(1)).await.unwrap();
     let cache = Cache::builder(&to.url()).unwrap().connect().await.unwrap();
+    let asked = Client::connect(&to.url()).await.unwrap();
+    asked.cache_set(&entry(9)).await.unwrap();
+    asked.cache_get::<String>("k:9").await.unwrap();
     let warm_up = WarmUp::every(Duration::from_millis(10)).from(&source, 100).l1(100).start(&cache);
     warm_up.ran(1).await;
     assert_eq!(value(&cache, 1).await.as_deref(), Some("1"));

@@ -47,6 +47,11 @@ impl Debts {
         self.overflow()
     }
 
+    /// The sweeps alone.
+    pub(super) fn take_sweeps(&mut self) -> Debts {
+        Debts { sweeps: std::mem::take(&mut self.sweeps), ..Debts::default() }
+    }
+
     fn overflow(&mut self) -> Option<fallback::Owed> {
         if self.invalidations.len() <= REQUESTS_MAX && self.bytes <= BYTES_MAX {
             return None;

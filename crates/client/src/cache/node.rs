@@ -376,7 +376,7 @@ impl Node {
 
     /// Sweeps the shard as is owed, before anything else that is. `None`: that failed, and is still owed.
     pub(crate) async fn sweep_first(&self) -> Option<Swept> {
-        let mut owed = Debts { sweeps: std::mem::take(&mut self.debts().sweeps), ..Debts::default() };
+        let mut owed = self.debts().take_sweeps();
         let mut swept = Swept::default();
         if let Err(error) = self.pay_debts(&mut owed, &mut swept).await {
             tracing::debug!(shard = self.name, %error, "the shard could not be swept");
