@@ -376,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, '_, S> {
         }
         self.in_flight.shrink_to(KEPT_WAITERS_MAX);
         self.taken.shrink_to(KEPT_WAITERS_MAX);
-        self.link.lock().give_back(KEPT_BYTES_MAX, KEPT_WAITERS_MAX);
+        self.link.lock().waiting.shrink_to(KEPT_WAITERS_MAX);
     }
 }
 

@@ -360,20 +360,50 @@ async fn answers_that_came_before_a_failed_write_are_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_that_only_something_large_needed_is_given_back() {
-    let (stream, mut shard) = tokio::io::duplex(1 << 16);
+async fn memory_that_only_many_callers_needed_is_given_back() {
+    let (stream, mut shard) = tokio::io::duplex(1 << 10);
     let connection = begin(stream, b"", config()).await;
-    let large = connection.ask(&Request::new("SET").arg("k").arg(vec![b'v'; 8 << 20]));
-    let others: Vec<_> = (0..10_000).map(|_| connection.ask(&get("k"))).collect();
-    requests(&mut shard, 10_001).await;
-    shard.write_all(b"+OK\r\n").await.unwrap();
-    shard.write_all(&b":1\r\n".repeat(10_000)).await.unwrap();
-    large.await.unwrap().unwrap();
-    for other in others {
-        other.await.unwrap().unwrap();
+    let mut calls = Vec::new();
+    // The second ten thousand wait while the first are written: both lists grow.
+    for _ in 0..2 {
+        calls.extend((0..10_000).map(|_| connection.ask(&get("k"))));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    requests(&mut shard, 20_000).await;
+    tokio::spawn(async move {
+        shard.write_all(&b":1\r\n".repeat(20_000)).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    for call in calls {
+        call.await.unwrap().unwrap();
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let outbox = connection.link.lock();
-    assert!(outbox.bytes.capacity() <= KEPT_BYTES_MAX, "{} bytes", outbox.bytes.capacity());
-    assert!(outbox.waiting.capacity() <= KEPT_WAITERS_MAX, "{} places", outbox.waiting.capacity());
+    // The driver swaps its list with this one at every turn, so both are seen.
+    for _ in 0..3 {
+        let places = connection.link.lock().waiting.capacity();
+        assert!(places <= KEPT_WAITERS_MAX, "{places} places");
+        drop(connection.ask(&get("k")));
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Real time, and a shard that has another answer ready at every turn: the alarm is never waited for.
+#[tokio::test]
+async fn time_limits_are_kept_while_there_is_always_another_answer() {
+    // Sixteen answers fill the way to the client, and are there again before its turn comes again.
+    let (from_shard, mut to_client) = tokio::io::simplex(64);
+    let (_from_client, to_shard) = tokio::io::simplex(16 << 20);
+    let stream = tokio::io::join(from_shard, to_shard);
+    let connection = begin(stream, b"", config().read_timeout(Duration::from_secs(600))).await;
+    let ahead: Vec<_> = (0..200_000).map(|_| connection.ask(&get("k"))).collect();
+    let last = connection.ask(&get("last").timeout(Duration::from_millis(10)));
+    tokio::spawn(async move {
+        for _ in 0..200_001 {
+            to_client.write_all(b":1\r\n").await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    });
+    let error = last.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    drop(ahead);
 }

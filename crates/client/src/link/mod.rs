@@ -162,16 +162,6 @@ impl Link {
     }
 }
 
-impl Outbox {
-    /// Gives back memory that only something large needed.
-    fn give_back(&mut self, bytes_kept_max: usize, waiters_kept_max: usize) {
-        if self.bytes.is_empty() && self.bytes.capacity() > bytes_kept_max {
-            self.bytes = Vec::new();
-        }
-        self.waiting.shrink_to(waiters_kept_max);
-    }
-}
-
 impl Waiter {
     fn fail(self, error: Error) {
         // Whoever no longer waits needs no telling.
