@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::codec::Json;
-use sutra_cache_client::{Cache, Client, Config, Error, OnFault, Request, Tracking};
+use sutra_cache_client::ttl::AdaptiveTtl;
+use sutra_cache_client::{Cache, Client, Config, Error, OnFault, Request, Tracking, Ttl};
 
 /// Waits until it is so.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -104,6 +105,20 @@ async fn an_entry_is_not_served_here_beyond_its_time() {
     assert!(cache.ttl("k").await.unwrap().is_some_and(|ttl| ttl <= Duration::from_millis(80)));
     until("the end of its time", async || cache.get::<String>("k").await.unwrap().is_none()).await;
     assert!(cache.stats().l1_hits > 0, "it was here");
+}
+
+#[tokio::test]
+async fn a_value_that_changes_is_given_less_time_if_the_rule_is_to_say() {
+    let shard = Embedded::start(&[]).unwrap();
+    let rule = AdaptiveTtl::new(Duration::from_secs(1000));
+    let cache = Cache::builder(&shard.url()).unwrap().adaptive_ttl(rule).connect().await.unwrap();
+    // The test's own few seconds lengthen a time by a tenth of them, and are taken from it.
+    for (value, longest) in [("1", 1000), ("1", 1000), ("2", 500), ("3", 334)] {
+        cache.set_for("k", value, Ttl::Adaptive).await.unwrap();
+        let ttl = cache.ttl("k").await.unwrap().unwrap();
+        let longest = Duration::from_secs(longest + 10);
+        assert!(ttl <= longest && ttl + Duration::from_secs(60) > longest, "{ttl:?} for {value}");
+    }
 }
 
 #[tokio::test]

@@ -427,8 +427,8 @@ impl Cache {
         if options.cost_usd > 0.0 {
             self.counters().costs().spent(&options.model, options.cost_usd);
         }
-        let ttl = match value {
-            Some(_) => Some(self.ttl_of(options.ttl).map(|ttl| ttl.saturating_add(options.stale))),
+        let ttl = match &value {
+            Some(value) => Some(self.ttl_for(options.ttl, key, value).map(|ttl| ttl.saturating_add(options.stale))),
             None => options.negative.map(Some),
         };
         let value = value.unwrap_or(Bytes::from_static(NEGATIVE));

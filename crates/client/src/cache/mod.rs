@@ -1,5 +1,6 @@
 //! The cache that applications use: two tiers, faults that are misses, values of any type, one shard or several.
 
+mod adaptive;
 mod answers;
 mod compute;
 mod debts;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) builder: CacheBuilder,
     pub(crate) stats: Arc<Stats>,
     pub(crate) background: Arc<Semaphore>,
+    adaptive: adaptive::Observations,
     /// Shards come and go one at a time.
     pub(crate) membership: Arc<tokio::sync::Mutex<()>>,
     pub(crate) computing: Computing,
@@ -103,6 +105,9 @@ pub enum Ttl {
     For(Duration),
     /// Until it is deleted or evicted.
     Forever,
+    /// As long as the [rule](crate::ttl) says for what this process has seen of the key: longer, the longer its value stays the same when it is
+    /// written anew, shorter with every change ([`CacheBuilder::adaptive_ttl`]).
+    Adaptive,
 }
 
 impl From<Duration> for Ttl {
@@ -138,7 +143,8 @@ impl Cache {
         }
         let background = Arc::new(Semaphore::new(builder.background_max));
         let (routes, membership) = (RwLock::new(routes), Arc::default());
-        Ok(Cache { inner: Arc::new(Inner { routes, builder, stats, background, membership, computing }) })
+        let adaptive = adaptive::Observations::new(builder.adaptive_ttl);
+        Ok(Cache { inner: Arc::new(Inner { routes, builder, stats, background, adaptive, membership, computing }) })
     }
 
     /// Waits until every shard is connected.
@@ -182,7 +188,7 @@ impl Cache {
         ttl: impl Into<Ttl>,
     ) -> Result<(), Error> {
         let (key, value) = (key.as_ref(), encode(value)?);
-        let ttl = self.ttl_of(ttl.into());
+        let ttl = self.ttl_for(ttl.into(), key, &value);
         let mut request = Request::new("SET").arg(key).arg(&value);
         if let Some(ttl) = ttl {
             request = request.arg("PX").number(millis(ttl));
@@ -449,10 +455,18 @@ impl Cache {
 
     pub(crate) fn ttl_of(&self, ttl: Ttl) -> Option<Duration> {
         match ttl {
-            Ttl::Default => self.inner.builder.ttl,
+            Ttl::Default | Ttl::Adaptive => self.inner.builder.ttl,
             Ttl::For(ttl) => Some(ttl),
             Ttl::Forever => None,
         }
+    }
+
+    /// How long this value of this key is to live.
+    pub(crate) fn ttl_for(&self, ttl: Ttl, key: &[u8], value: &[u8]) -> Option<Duration> {
+        if ttl == Ttl::Adaptive {
+            return Some(self.inner.adaptive.written(key, value, Instant::now()));
+        }
+        self.ttl_of(ttl)
     }
 
     pub(crate) fn decoded<V: FromValue>(&self, found: Found) -> Result<Option<V>, Error> {

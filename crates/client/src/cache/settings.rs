@@ -3,8 +3,12 @@
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::l1::L1Settings;
+use crate::ttl::AdaptiveTtl;
 use crate::{Cache, Config, Error, Tracking};
 use std::time::Duration;
+
+/// How long values live of which nothing is known yet, by the default rule for adaptive times.
+const ADAPTIVE_TTL_BASE: Duration = Duration::from_secs(600);
 
 /// What a cache does when a shard fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +54,7 @@ pub struct CacheBuilder {
     pub(crate) l1_ttl_max: Option<Duration>,
     pub(crate) tracking: Tracking,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) adaptive_ttl: AdaptiveTtl,
     pub(crate) on_fault: OnFault,
     pub(crate) writes: Writes,
     pub(crate) breaker: BreakerSettings,
@@ -72,6 +77,7 @@ impl CacheBuilder {
             l1_ttl_max: None,
             tracking: Tracking::Keys { noloop: false },
             ttl: None,
+            adaptive_ttl: AdaptiveTtl::new(ADAPTIVE_TTL_BASE),
             on_fault: OnFault::default(),
             writes: Writes::default(),
             breaker: BreakerSettings::default(),
@@ -119,6 +125,12 @@ impl CacheBuilder {
     /// How long values live that are written without a time. Default: for ever, or the shard's `DEFAULT_TTL_SECONDS` for native entries.
     pub fn ttl(mut self, ttl: Duration) -> CacheBuilder {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// The rule for values that are written with [`Ttl::Adaptive`](crate::Ttl::Adaptive). Default: [`AdaptiveTtl::new`] with ten minutes.
+    pub fn adaptive_ttl(mut self, rule: AdaptiveTtl) -> CacheBuilder {
+        self.adaptive_ttl = rule;
         self
     }
 
