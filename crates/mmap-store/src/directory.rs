@@ -32,6 +32,9 @@ struct Shared {
     mapped: Mutex<BTreeSet<u16>>,
 }
 
+/// What a segment's file is called, in place of `seg`, until it is allocated.
+const UNFINISHED: &str = "new";
+
 /// Says that a segment is mapped, until it is dropped.
 pub(crate) struct Lease {
     shared: Arc<Shared>,
@@ -49,6 +52,7 @@ impl Directory {
         let directory = File::open(&path).map_err(|source| IoError::new("open", &path, source))?;
         rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)
             .map_err(|source| IoError::new("lock", &path, source))?;
+        remove_unfinished(&path)?;
         Ok(Directory { path, shared: Arc::new(Shared { directory, mapped: Mutex::default() }) })
     }
 
@@ -65,17 +69,28 @@ impl Directory {
 impl SegmentSpace for Directory {
     fn create(&self, id: u16, bytes: u32) -> Result<Region, IoError> {
         let path = self.file_path(id);
-        let lease = Lease::take(&self.shared, id).map_err(|source| IoError::new("create", &path, source))?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(|source| IoError::new("create", &path, source))?;
+        let failed = |doing, source| IoError::new(doing, &path, source);
+        let lease = Lease::take(&self.shared, id).map_err(|source| failed("create", source))?;
+        // Nobody else makes files here: the directory is locked, and the lease is taken.
+        if path.exists() {
+            return Err(failed("create", io::ErrorKind::AlreadyExists.into()));
+        }
+        // Under another name until it is allocated, so that whoever finds an empty segment knows that something took its content.
+        let unfinished = path.with_extension(UNFINISHED);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished);
+        let file = file.map_err(|source| failed("create", source))?;
         let region = allocate(&file, u64::from(bytes))
-            .map_err(|source| IoError::new("allocate", &path, source))
-            .and_then(|()| fill(&file, u64::from(bytes)).map_err(|source| IoError::new("write", &path, source)))
+            .map_err(|source| failed("allocate", source))
+            .and_then(|()| fill(&file, u64::from(bytes)).map_err(|source| failed("write", source)))
             .and_then(|()| self.map(&path, &file, bytes, lease))
-            .inspect(Region::populate);
+            .inspect(Region::populate)
+            .and_then(|region| {
+                std::fs::rename(&unfinished, &path).map_err(|source| failed("create", source))?;
+                Ok(region)
+            });
         if region.is_err() {
-            // The first error is the one to tell; an empty file left behind is removed at the next open.
-            drop(std::fs::remove_file(&path));
+            // The first error is the one to tell; a file left behind is removed at the next open.
+            drop(std::fs::remove_file(&unfinished));
         }
         region
     }
@@ -131,6 +146,20 @@ impl Shared {
     fn mapped(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes the files of segments whose process died before they were allocated: they never held anything.
+fn remove_unfinished(path: &Path) -> Result<(), IoError> {
+    let error = |source| IoError::new("list", path, source);
+    for entry in std::fs::read_dir(path).map_err(error)? {
+        let file = entry.map_err(error)?.path();
+        if file.extension().is_some_and(|extension| extension == UNFINISHED)
+            && file.with_extension("seg").file_name().and_then(id_of).is_some()
+        {
+            std::fs::remove_file(&file).map_err(|source| IoError::new("remove", &file, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// The segments of a directory with their lengths, by id.
@@ -201,6 +230,32 @@ mod tests {
         let directory = Directory::open(folder.path()).unwrap();
         let _region = directory.open(1, 65536).unwrap();
         assert_eq!(directory.open(1, 65536).err().map(|error| error.kind()), Some(IoErrorKind::InUse));
+    }
+
+    /// A process killed between making a file and allocating it left an empty segment, which the next start took for damage.
+    #[test]
+    fn what_a_process_left_unfinished_is_removed_and_is_no_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [("00001.new", &b""[..]), ("00002.new", &[0; 4096]), ("kept.new", b"not ours")] {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let directory = Directory::open(folder.path()).unwrap();
+        assert_eq!(directory.list().unwrap(), []);
+        let _region = directory.create(1, 65536).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["00001.seg", "kept.new"]);
+    }
+
+    #[test]
+    fn a_segment_that_is_there_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        std::fs::write(folder.path().join("00001.seg"), b"content").unwrap();
+        assert!(directory.create(1, 65536).is_err());
+        assert_eq!(std::fs::read(folder.path().join("00001.seg")).unwrap(), b"content");
+        assert!(directory.create(2, 65536).is_ok());
     }
 
     #[test]

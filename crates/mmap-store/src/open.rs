@@ -19,7 +19,7 @@ pub(crate) fn take_over(space: &dyn SegmentSpace) -> Result<(Vec<Arc<Segment>>, 
         let mapped_bytes = u32::try_from(found_bytes).unwrap_or(u32::MAX).min(DEDICATED_BYTES_MAX);
         let mapped_bytes = mapped_bytes / PAGE_BYTES * PAGE_BYTES;
         if mapped_bytes == 0 {
-            // Cut short, or left behind by a crash between making the file and allocating it. Its id is wanted.
+            // Cut short: a segment has this name only once it is allocated. Its id is wanted.
             report(DamageKind::Empty { found_bytes });
             space.remove(id)?;
             continue;
