@@ -43,3 +43,8 @@ pub use link::tls::TlsConfig;
 pub use pool::PoolSnapshot;
 pub use reply::Reply;
 pub use request::Request;
+
+/// The guide's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/client.md")]
+struct Guide;
