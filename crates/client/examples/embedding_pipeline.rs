@@ -85,8 +85,7 @@ async fn embed(
     model: &Model,
     texts: &[String],
 ) -> Result<Vec<Vec<f32>>, sutra_cache_client::Error> {
-    let model = model.clone();
-    cache.embeddings(options.clone(), texts, async move |texts| model.embed(texts).await).await
+    cache.embeddings(options.clone(), texts, |texts| model.embed(texts)).await
 }
 
 /// What the model makes of a text.

@@ -1,6 +1,9 @@
 //! The examples run, and what they print is what happened.
 
 #[expect(dead_code, reason = "its `main` is for cargo")]
+#[path = "../examples/embedding_pipeline.rs"]
+mod embedding_pipeline;
+#[expect(dead_code, reason = "its `main` is for cargo")]
 #[path = "../examples/invalidate_on_update.rs"]
 mod invalidate_on_update;
 #[expect(dead_code, reason = "its `main` is for cargo")]
@@ -55,6 +58,23 @@ async fn a_service_answers_what_means_the_same_from_its_cache() {
             "HIT   Is it refunded within 30 days",
             "the page about passwords has changed: 1 answer removed",
             "MISS  How do I reset my password?",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_model_is_asked_only_for_what_is_not_known() {
+    let mut printed = Vec::new();
+    embedding_pipeline::story(&mut printed).await.unwrap();
+    has_lines(
+        &printed,
+        &[
+            "yesterday: 900 texts computed in 29 batches",
+            "today: 100 texts computed in 4 batches",
+            "all 1000 vectors are those of their texts, in order",
+            "again: 0 texts computed in 0 batches",
+            "900 from this process, 1000 from the shard, 100 missing",
+            "saved 0.0380 USD, spent 0.0020 USD",
         ],
     );
 }
