@@ -1,7 +1,7 @@
 //! What a log frame holds: the edits of one commit, in order.
 //!
 //! With mapped segments an entry's record is already on its way to disk, so its edits name **locations** and carry no payload: replay edits
-//! slots and never reads a key. With anonymous memory ([`Dialect::Keys`]) locations mean nothing after a restart: edits carry key and
+//! slots and never reads a key. With anonymous memory ([`Op::KeyPut`] and its like) locations mean nothing after a restart: edits carry key and
 //! value. Heap values are edited by key in both. The byte layout is documented in `docs/formats/frame-body.md`.
 
 use crate::hash::KeyHash;

@@ -18,7 +18,7 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// Shares a range of committed bytes; like [`Memory::bytes`].
+    /// Shares a range of committed bytes; like [`Memory::bytes`](super::Memory::bytes).
     pub(crate) fn new(segment: Arc<Segment>, pin: &Pin, offset: u32, len: u32) -> Option<Shared> {
         // Counted before the look: if it succeeds, the segment cannot become idle before the pin is gone, and then the count is seen.
         segment.memory().shares.fetch_add(1, Ordering::Relaxed);
