@@ -14,8 +14,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 use sutra_cache::embedded::Embedded;
-use sutra_cache_client::keys::QuestionKey;
-use sutra_cache_client::{Cache, Entry, Guard, Lookup, SpaceOptions};
+use sutra_cache_client::{Cache, Compute, Guard, Question, SpaceOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -96,16 +95,13 @@ async fn ask(State(cache): State<Cache>, Json(asked): Json<Asked>) -> Response {
     }
 }
 
-async fn answer(cache: &Cache, question: &str) -> Done<(String, bool)> {
-    if let Some(hit) = cache.lookup(&Lookup::new(SPACE).text(question).min(SAME)).await?
-        && let Some(answer) = hit.decode::<String>()?
-    {
-        return Ok((answer, true));
-    }
-    let answer = ask_model(question).await?;
-    let key = QuestionKey::new("answers", "everybody").question(question).model(MODEL).build();
-    cache.set_entry(&Entry::new(key.as_bytes(), &answer).space(SPACE).text(question).cost(COST_USD).ttl(DAY)).await?;
-    Ok((answer, false))
+async fn answer(cache: &Cache, words: &str) -> Result<(String, bool), sutra_cache_client::Error> {
+    let question = Question::new(SPACE, words, SAME).model(MODEL);
+    let options = Compute::new().ttl(DAY).cost(MODEL, COST_USD);
+    let asked = words.to_owned();
+    // However many ask the same at once, one asks the model.
+    let answer = cache.lookup_or_compute(&question, &options, async move || ask_model(&asked).await).await?;
+    Ok((answer.value, !answer.is_computed))
 }
 
 /// What would retrieve documents and ask a language model.

@@ -21,6 +21,18 @@ pub struct Client {
 impl Client {
     /// Connects to the shard at this URL (see [`Target::parse`](crate::Target::parse)), with the default settings.
     ///
+    /// ```
+    /// use sutra_cache_client::Client;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let client = Client::connect(&shard.url()).await?;
+    /// client.set("k", "v").await?;
+    /// assert_eq!(client.get::<String>("k").await?.as_deref(), Some("v"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If it is no URL, or no connection could be made in time.
     pub async fn connect(url: &str) -> Result<Client, Error> {
@@ -28,6 +40,18 @@ impl Client {
     }
 
     /// Connects with these settings.
+    ///
+    /// ```
+    /// use sutra_cache_client::{Client, Config};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let config = Config::new(&shard.url())?.connections(1).client_name("billing");
+    /// let client = Client::open(config).await?;
+    /// assert_eq!(client.connections().open, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If no connection could be made in time, or the shard refused it (wrong password).
@@ -38,6 +62,18 @@ impl Client {
     }
 
     /// A client that connects by and by: an application that can do without its cache starts without it.
+    ///
+    /// ```
+    /// use sutra_cache_client::{Client, Config};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let client = Client::lazy(Config::new(&shard.url())?);
+    /// // Calls wait for the connection.
+    /// assert_eq!(client.get::<String>("k").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside of a tokio runtime, on which its tasks run.
@@ -52,6 +88,18 @@ impl Client {
 
     /// Waits until there is a connection.
     ///
+    /// ```
+    /// use sutra_cache_client::{Client, Config};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let client = Client::lazy(Config::new(&shard.url())?);
+    /// client.ready().await?;
+    /// assert!(client.connections().open > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If none could be made within the `connect_timeout`.
     pub async fn ready(&self) -> Result<(), Error> {
@@ -59,6 +107,18 @@ impl Client {
     }
 
     /// Sends one command and waits for its answer.
+    ///
+    /// ```
+    /// use sutra_cache_client::{Reply, Request};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let client = sutra_cache_client::Client::connect(&shard.url()).await?;
+    /// client.call(Request::new("SET").arg("n").number(41)).await?;
+    /// assert_eq!(client.call(Request::new("INCR").arg("n")).await?, Reply::Integer(42));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`Error`]; what the shard answers as an error is [`Error::Server`].
@@ -68,6 +128,20 @@ impl Client {
 
     /// Sends commands one behind the other on one connection, with nothing of others in between, and waits for all answers: one round trip.
     ///
+    /// ```
+    /// use sutra_cache_client::{Reply, Request};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let client = sutra_cache_client::Client::connect(&shard.url()).await?;
+    /// let requests = [Request::new("INCR").arg("n"), Request::new("NOSUCH"), Request::new("INCR").arg("n")];
+    /// let answers = client.pipeline(&requests).await?;
+    /// assert!(answers[1].is_err());
+    /// assert_eq!(answers[2].as_ref().ok(), Some(&Reply::Integer(2)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the answers did not come. An error that the shard answers to one of them stands in its place.
     pub async fn pipeline(&self, requests: &[Request]) -> Result<Vec<Result<Reply, Error>>, Error> {
@@ -75,6 +149,19 @@ impl Client {
     }
 
     /// Sends commands that are carried out all or none, with no other in between (MULTI and EXEC).
+    ///
+    /// ```
+    /// use sutra_cache_client::Request;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let client = sutra_cache_client::Client::connect(&shard.url()).await?;
+    /// let requests = [Request::new("INCR").arg("n"), Request::new("NOSUCH")];
+    /// assert!(client.atomic(&requests).await.is_err());
+    /// assert_eq!(client.get::<String>("n").await?, None, "none was carried out");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the shard refused one of them, none was carried out, and its error is returned.
@@ -96,6 +183,18 @@ impl Client {
 
     /// Sends a read whose keys the shard is to watch for this client, whichever way of tracking is configured.
     ///
+    /// ```
+    /// use sutra_cache_client::{Client, Config, Reply, Request, Tracking};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let config = Config::new(&shard.url())?.tracking(Tracking::OptIn { noloop: false });
+    /// let client = Client::open(config).await?;
+    /// assert_eq!(client.call_tracked(Request::read("GET").arg("k")).await?, Reply::Null);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::call`].
     pub async fn call_tracked(&self, request: Request) -> Result<Reply, Error> {
@@ -112,6 +211,19 @@ impl Client {
     }
 
     /// Sends reads as [`Client::pipeline`] does, watched as by [`Client::call_tracked`].
+    ///
+    /// ```
+    /// use sutra_cache_client::{Client, Config, Request, Tracking};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let config = Config::new(&shard.url())?.tracking(Tracking::OptIn { noloop: false });
+    /// let client = Client::open(config).await?;
+    /// let reads = [Request::read("GET").arg("a"), Request::read("GET").arg("b")];
+    /// assert_eq!(client.pipeline_tracked(&reads).await?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::pipeline`].
@@ -138,17 +250,51 @@ impl Client {
     }
 
     /// Ends the connections; calls that are under way fail with [`Error::Closed`].
+    ///
+    /// ```
+    /// use sutra_cache_client::Error;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let client = sutra_cache_client::Client::connect(&shard.url()).await?;
+    /// client.close();
+    /// assert!(matches!(client.get::<String>("k").await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.pool.close();
     }
 
     /// How the connections are doing.
+    ///
+    /// ```
+    /// use sutra_cache_client::Client;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let client = Client::connect(&shard.url()).await?;
+    /// assert!(client.connections().open > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn connections(&self) -> PoolSnapshot {
         self.pool.snapshot()
     }
 
     /// The settings.
+    ///
+    /// ```
+    /// use sutra_cache_client::Client;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let client = Client::connect(&shard.url()).await?;
+    /// assert_eq!(client.config().target().database, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config(&self) -> &Config {
         self.pool.config()
     }

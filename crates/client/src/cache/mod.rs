@@ -119,6 +119,18 @@ impl From<Duration> for Ttl {
 impl Cache {
     /// The default settings, for the shard at this URL.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::builder(&shard.url())?.ttl(std::time::Duration::from_secs(60)).connect().await?;
+    /// cache.set("k", "v").await?;
+    /// assert!(cache.ttl("k").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Config`] if it is no URL of a shard.
     pub fn builder(url: &str) -> Result<CacheBuilder, Error> {
@@ -126,6 +138,17 @@ impl Cache {
     }
 
     /// A cache with the default settings, connected.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// assert_eq!(cache.get::<String>("k").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the shard cannot be reached in time.
@@ -149,6 +172,17 @@ impl Cache {
 
     /// Waits until every shard is connected.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::builder(&shard.url())?.build()?;
+    /// cache.ready().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The first that is not in time.
     pub async fn ready(&self) -> Result<(), Error> {
@@ -162,6 +196,19 @@ impl Cache {
 
     /// The value, from this process or else from the shard; `None`: there is none, it is known not to exist, or the shard is away.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("k", "v").await?;
+    /// assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("v"));
+    /// assert_eq!(cache.get::<String>("other").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If what is there is no value of this type; and faults, if the cache was asked to return them.
     pub async fn get<V: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<Option<V>, Error> {
@@ -171,6 +218,18 @@ impl Cache {
 
     /// Writes the value, to live as long as the cache's settings say.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("vector", &[0.5_f32, -1.0]).await?;
+    /// assert_eq!(cache.get::<Vec<f32>>("vector").await?, Some(vec![0.5, -1.0]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the value cannot be written; and faults, if the cache was asked to return them.
     pub async fn set<V: ToValue + ?Sized>(&self, key: impl AsRef<[u8]>, value: &V) -> Result<(), Error> {
@@ -178,6 +237,18 @@ impl Cache {
     }
 
     /// Writes the value, to live for a time.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set_for("k", "v", std::time::Duration::from_secs(60)).await?;
+    /// assert!(cache.ttl("k").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -198,6 +269,19 @@ impl Cache {
 
     /// Deletes the entry; whether there was one, as far as is known.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("k", "v").await?;
+    /// assert!(cache.delete("k").await?);
+    /// assert!(!cache.exists("k").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Faults, if the cache was asked to return them. Else a deletion that could not be sent is made up for before the shard is read again.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
@@ -214,6 +298,18 @@ impl Cache {
 
     /// Whether there is an entry.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("k", "v").await?;
+    /// assert!(cache.exists("k").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Faults, if the cache was asked to return them.
     pub async fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
@@ -228,6 +324,18 @@ impl Cache {
 
     /// How long the entry has to live; `None`: there is none, or it lives until it is deleted or evicted.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("k", "v").await?;
+    /// assert_eq!(cache.ttl("k").await?, None, "it lives until it is deleted or evicted");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Faults, if the cache was asked to return them.
     pub async fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Duration>, Error> {
@@ -240,6 +348,18 @@ impl Cache {
 
     /// The values of several keys in their order: what is in this process, and the rest in one round trip to each shard that has any.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("a", "1").await?;
+    /// assert_eq!(cache.get_many::<String, _>(&["a", "b"]).await?, [Some("1".to_owned()), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Cache::get`].
     pub async fn get_many<V: FromValue, K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<V>>, Error> {
@@ -248,6 +368,18 @@ impl Cache {
     }
 
     /// Writes several values, in one round trip to each shard that gets any.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set_many(&[("a", "1"), ("b", "2")], std::time::Duration::from_secs(60)).await?;
+    /// assert_eq!(cache.get::<String>("b").await?.as_deref(), Some("2"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Cache::set`]; of several errors the first. The other values may have been written.
@@ -264,6 +396,18 @@ impl Cache {
 
     /// Deletes several entries; how many there were, as far as is known.
     ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("a", "1").await?;
+    /// assert_eq!(cache.delete_many(&["a", "b"]).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Cache::delete`].
     pub async fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<u64, Error> {
@@ -272,6 +416,19 @@ impl Cache {
     }
 
     /// Deletes everything in the database that the cache is connected to, on every shard.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.set("a", "1").await?;
+    /// cache.clear().await?;
+    /// assert!(!cache.exists("a").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Faults, if the cache was asked to return them.
@@ -327,12 +484,35 @@ impl Cache {
     // ---- what it did ----
 
     /// Counters, latencies and money since the cache was made.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// cache.get::<String>("k").await?;
+    /// assert_eq!((cache.stats().hits, cache.stats().misses), (0, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Snapshot {
         self.inner.stats.snapshot().with_l1(self.l1_snapshot())
     }
 
     /// The same as text for Prometheus.
+    ///
+    /// ```
+    /// use sutra_cache_client::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// let cache = Cache::connect(&shard.url()).await?;
+    /// assert!(cache.prometheus().contains("# TYPE"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn prometheus(&self) -> String {
         self.inner.stats.prometheus(Some(&self.l1_snapshot()))
