@@ -122,6 +122,17 @@ async fn a_value_that_changes_is_given_less_time_if_the_rule_is_to_say() {
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_values_are_written_and_deleted_by_two_calls() {
+    let shard = Embedded::start(&[]).unwrap();
+    let cache = Cache::connect(&shard.url()).await.unwrap();
+    let entries: Vec<_> = (0..100_000).map(|number| (format!("k{number}"), format!("v{number}"))).collect();
+    cache.set_many(&entries, Duration::from_secs(600)).await.unwrap();
+    assert_eq!(cache.get::<String>("k99999").await.unwrap().as_deref(), Some("v99999"));
+    let keys: Vec<_> = entries.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(cache.delete_many(&keys).await.unwrap(), 100_000);
+}
+
+#[tokio::test]
 async fn several_keys_come_in_one_round_trip() {
     let shard = Embedded::start(&[]).unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
