@@ -2,7 +2,9 @@
 
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::blocking::{Cache, Client};
-use sutra_cache_client::{Compute, Config, Entry, Error, Invalidate, Lookup, Reply, Request, SpaceOptions};
+use sutra_cache_client::{
+    Compute, Config, Entry, Error, Invalidate, Lookup, Question, Reply, Request, Search, SpaceOptions,
+};
 
 #[test]
 fn many_threads_share_a_client_and_each_gets_its_own_answers() {
@@ -139,4 +141,24 @@ fn answers_are_found_by_meaning_and_invalidated() {
     assert_eq!(client.lookup_value::<String>(&lookup).unwrap().as_deref(), Some("north"));
     assert_eq!(client.invalidate(&Invalidate::new().tag("maps")).unwrap(), 1);
     assert!(client.lookup(&lookup).unwrap().is_none());
+}
+
+#[test]
+fn the_blocking_cache_answers_by_meaning_and_removes_by_meaning() {
+    let shard = Embedded::start(&[]).unwrap();
+    let cache = Cache::connect(&shard.url()).unwrap();
+    let question = Question::new("faq", "How do I reset my password?", 0.8);
+    let ask = |question: &Question| {
+        cache.lookup_or_compute(question, &Compute::new(), || Ok::<_, std::io::Error>("by mail".to_owned())).unwrap()
+    };
+    assert_eq!(ask(&question).value, "by mail");
+    let similar = Lookup::new("faq").text("How can I reset my password?").min(0.6);
+    assert_eq!(&cache.lookup(&similar).unwrap().unwrap().value[..], b"by mail");
+    let about = Invalidate::new().space("faq").text("reset my password").min(0.5);
+    assert_eq!(cache.dry_run(&about).unwrap().count, 1);
+    assert_eq!(cache.invalidate(&about).unwrap().count, 1);
+    assert!(cache.lookup(&similar).unwrap().is_none());
+    cache.set_entry(&Entry::new("k", "v").space("faq").text("a new question")).unwrap();
+    assert_eq!(cache.search(&Search::new("faq").text("a new question")).unwrap().len(), 1);
+    assert_eq!(cache.semantic_invalidate("faq", "a new question", 0.9).unwrap().count, 1);
 }

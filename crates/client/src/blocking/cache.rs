@@ -3,7 +3,9 @@
 use super::wait;
 use crate::codec::{FromValue, ToValue};
 use crate::stats::Snapshot;
-use crate::{CacheBuilder, Compute, Error, Scattered, ShardHealth, Ttl};
+use crate::{Answer, CacheBuilder, Compute, DryRun, Embeddings, Entry, Error, Found, Hit, Invalidate, Lookup};
+use crate::{Query, Question, Scattered, Search, ShardHealth, Ttl};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a computation failed, whatever it says.
@@ -168,6 +170,52 @@ impl Cache {
         wait(self.inner.find_or_compute(key, options, || on_a_thread(compute)))
     }
 
+    /// See [`crate::Cache::lookup_or_compute`], and [`Cache::get_or_compute`].
+    pub fn lookup_or_compute<V, F, E>(
+        &self,
+        question: &Question,
+        options: &Compute,
+        compute: F,
+    ) -> Result<Answer<V>, Error>
+    where
+        V: ToValue + FromValue + Send + 'static,
+        F: FnOnce() -> Result<V, E> + Send + 'static,
+        E: Into<Failure> + 'static,
+    {
+        wait(self.inner.lookup_or_compute(question, options, || on_a_thread(compute)))
+    }
+
+    /// See [`crate::Cache::embeddings`]. Batches are computed on threads of their own, as many at once as the options allow.
+    ///
+    /// ```
+    /// use sutra_cache_client::blocking::Cache;
+    /// # let shard = sutra_cache::embedded::Embedded::start(&[])?;
+    /// # let url = shard.url();
+    ///
+    /// let cache = Cache::connect(&url)?;
+    /// let model = |texts: Vec<String>| Ok::<_, std::io::Error>(texts.iter().map(|text| vec![text.len() as f32, 1.0]).collect());
+    /// let vectors = cache.embeddings("lengths", &["one", "three", "one"], model)?;
+    /// assert_eq!(vectors, [[3.0, 1.0], [5.0, 1.0], [3.0, 1.0]]);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn embeddings<T, F, E>(
+        &self,
+        options: impl Into<Embeddings>,
+        texts: &[T],
+        compute: F,
+    ) -> Result<Vec<Vec<f32>>, Error>
+    where
+        T: AsRef<str>,
+        F: Fn(Vec<String>) -> Result<Vec<Vec<f32>>, E> + Send + Sync + 'static,
+        E: Into<Failure> + 'static,
+    {
+        let compute = Arc::new(compute);
+        wait(self.inner.embeddings(options, texts, |texts| {
+            let compute = Arc::clone(&compute);
+            on_a_thread(move || compute(texts))
+        }))
+    }
+
     /// See [`crate::Cache::catch_up`].
     pub fn catch_up(&self) -> Result<(), Error> {
         wait(self.inner.catch_up())
@@ -179,7 +227,44 @@ impl Cache {
         self.inner.shards()
     }
 
+    // ---- meaning, on every shard ----
+
+    /// See [`crate::Cache::set_entry`].
+    pub fn set_entry(&self, entry: &Entry) -> Result<(), Error> {
+        wait(self.inner.set_entry(entry))
+    }
+
+    /// See [`crate::Cache::lookup`].
+    pub fn lookup(&self, lookup: &Lookup) -> Result<Option<Hit>, Error> {
+        wait(self.inner.lookup(lookup))
+    }
+
+    /// See [`crate::Cache::search`].
+    pub fn search(&self, search: &Search) -> Result<Vec<Found>, Error> {
+        wait(self.inner.search(search))
+    }
+
     // ---- invalidation, on every shard ----
+
+    /// See [`crate::Cache::invalidate`].
+    pub fn invalidate(&self, invalidate: &Invalidate) -> Result<Scattered, Error> {
+        wait(self.inner.invalidate(invalidate))
+    }
+
+    /// See [`crate::Cache::dry_run`].
+    pub fn dry_run(&self, invalidate: &Invalidate) -> Result<DryRun, Error> {
+        wait(self.inner.dry_run(invalidate))
+    }
+
+    /// See [`crate::Cache::semantic_invalidate`].
+    pub fn semantic_invalidate(
+        &self,
+        space: &str,
+        query: impl Into<Query>,
+        threshold: f64,
+    ) -> Result<Scattered, Error> {
+        wait(self.inner.semantic_invalidate(space, query, threshold))
+    }
 
     /// See [`crate::Cache::invalidate_pattern`].
     pub fn invalidate_pattern(&self, pattern: impl AsRef<[u8]>) -> Result<Scattered, Error> {
