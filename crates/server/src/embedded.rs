@@ -26,24 +26,23 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a shard with these settings, by the names that they have in the environment. Without `STORAGE_PATH` its data lie in a directory that
+    /// Starts a shard with these settings, by any name that they have: in the environment, as flags, or in CONFIG. Without `STORAGE_PATH` its data lie in a directory that
     /// goes with it; without `STORAGE_PORT` it has a port that is free, on the loopback interface.
     ///
     /// # Errors
     /// If a setting is not accepted, or the data directory or the port cannot be used.
     pub fn start(settings: &[(&str, &str)]) -> Result<Embedded, Box<dyn Error + Send + Sync>> {
         let is_given = |wanted: &str| settings.iter().any(|(name, _)| *name == wanted);
-        let mut environment: Vec<(String, String)> =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut flags: Vec<String> = settings.iter().map(|(name, value)| format!("--{name}={value}")).collect();
         if !is_given("STORAGE_PORT") {
-            environment.push(("STORAGE_PORT".to_owned(), "0".to_owned()));
+            flags.push("--STORAGE_PORT=0".to_owned());
         }
         let temporary = if is_given("STORAGE_PATH") { None } else { Some(temporary_directory()?) };
         if let Some(directory) = &temporary {
-            environment.push(("STORAGE_PATH".to_owned(), directory.display().to_string()));
+            flags.push(format!("--STORAGE_PATH={}", directory.display()));
         }
         let mut embedded = Embedded { handle: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), temporary };
-        let handle = start(&environment).map_err(|error| error.to_string())?;
+        let handle = start(&flags).map_err(|error| error.to_string())?;
         embedded.address = handle.address();
         embedded.handle = Some(handle);
         Ok(embedded)
@@ -83,8 +82,8 @@ impl Drop for Embedded {
     }
 }
 
-fn start(environment: &[(String, String)]) -> Result<Handle, Box<dyn Error>> {
-    let settings = config::load(&[], environment, Path::new("/nonexistent"))?.settings;
+fn start(flags: &[String]) -> Result<Handle, Box<dyn Error>> {
+    let settings = config::load(flags, &[], Path::new("/nonexistent"))?.settings;
     let clock = Clock::system();
     let (shard, recovery) = crate::cli::open_shard(&settings, &clock, std::sync::Arc::default())?;
     settings.apply(&shard);
@@ -102,5 +101,20 @@ fn temporary_directory() -> std::io::Result<PathBuf> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_go_by_any_of_their_names_and_others_are_refused() {
+        let shard = Embedded::start(&[("maxclients", "7"), ("REDIS_AUTH", "secret")]).expect("a shard");
+        let server = shard.handle.as_ref().expect("it runs").server();
+        assert_eq!(server.settings.maxclients.load(Ordering::Relaxed), 7);
+        assert!(server.settings.has_password());
+        let error = Embedded::start(&[("MAX_CLIENTZ", "7")]).expect_err("there is no such setting").to_string();
+        assert!(error.contains("MAX_CLIENTZ"), "{error}");
     }
 }
