@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// let shard = sutra_cache::embedded::Embedded::start(&[("MAX_MEMORY", "64mb")])?;
 /// assert!(shard.url().starts_with("sutra://127.0.0.1:"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Debug)]
 pub struct Embedded {
