@@ -1,7 +1,7 @@
 //! What reads have found, space by space, between two instants: the differences of the counters, looked at about once a second.
 //!
 //! Reads pay nothing for it. Only what has changed between two looks is kept: every look of the last hour, and minutes of the last day, within
-//! [`CHANGES_MAX`]. A window is as long as the looks that it is made of, and says so; its counts are exact.
+//! `CHANGES_MAX`. A window is as long as the looks that it is made of, and says so; its counts are exact.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
