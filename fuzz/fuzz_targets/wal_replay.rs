@@ -1,5 +1,5 @@
 //! Log files of any content, or sound ones that were damaged. Nothing panics; frames come in order; what was damaged and not made to look
-//! sound gives no frame that was never written; and what was discarded stays discarded.
+//! sound gives no frame that was never written, unless it is reported as repaired; and what was discarded stays discarded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -85,10 +85,12 @@ fuzz_target!(|bytes: &[u8]| {
         storage.put(&name, content);
     }
     let mut seen = Collect { cut_at, ..Collect::default() };
-    let Ok((log, _)) = Log::open(Arc::new(storage.clone()), OPTIONS, after, &mut seen) else { return };
+    let Ok((log, report)) = Log::open(Arc::new(storage.clone()), OPTIONS, after, &mut seen) else { return };
     if !forged && !from_nothing {
         for (lsn, found) in &seen.frames {
-            assert_eq!(*found, body(lsn.0), "frame {lsn:?}");
+            // Several wrong bytes can look like one, with the odds that the page on the format gives; then the frame is reported as repaired.
+            let is_guess = report.repaired.iter().any(|repaired| repaired.lsn == Some(*lsn));
+            assert!(is_guess || *found == body(lsn.0), "frame {lsn:?}: {found:?}");
         }
     }
     // Forged numbers at the end of the range have no successor.
