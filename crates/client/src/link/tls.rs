@@ -2,7 +2,7 @@
 
 use super::Stream;
 use crate::Error;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -13,7 +13,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 #[derive(Clone, Default)]
 #[must_use]
 pub struct TlsConfig {
-    made: Option<Arc<ClientConfig>>,
+    /// Made at the first connection if nothing else was said, and kept: the system's authorities are many files.
+    made: Arc<OnceLock<Arc<ClientConfig>>>,
     server_name: Option<String>,
 }
 
@@ -24,7 +25,7 @@ impl TlsConfig {
     /// [`Error::Config`] if there is no certificate in it.
     pub fn with_authorities(authorities_pem: &[u8]) -> Result<TlsConfig, Error> {
         let made = builder(Some(authorities_pem))?.with_no_client_auth();
-        Ok(TlsConfig { made: Some(Arc::new(made)), server_name: None })
+        Ok(TlsConfig::of(made))
     }
 
     /// Shows the shard a certificate of the client's own (mutual TLS). With no authorities those of the system are believed.
@@ -41,7 +42,19 @@ impl TlsConfig {
         let made = builder(authorities_pem)?
             .with_client_auth_cert(certificates, key)
             .map_err(|error| wrong("the client's certificate and key", &error))?;
-        Ok(TlsConfig { made: Some(Arc::new(made)), server_name: None })
+        Ok(TlsConfig::of(made))
+    }
+
+    fn of(made: ClientConfig) -> TlsConfig {
+        TlsConfig { made: Arc::new(Arc::new(made).into()), server_name: None }
+    }
+
+    fn made(&self) -> Result<Arc<ClientConfig>, Error> {
+        if let Some(made) = self.made.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(builder(None)?.with_no_client_auth());
+        Ok(Arc::clone(self.made.get_or_init(|| made)))
     }
 
     /// The name that the shard's certificate must bear, if it is not the host of the URL.
@@ -53,10 +66,7 @@ impl TlsConfig {
 
 /// Encrypts a connection that was just made.
 pub(super) async fn connect(stream: TcpStream, host: &str, config: &TlsConfig) -> Result<Stream, Error> {
-    let made = match &config.made {
-        Some(made) => Arc::clone(made),
-        None => Arc::new(builder(None)?.with_no_client_auth()),
-    };
+    let made = config.made()?;
     let name = config.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|error| wrong("the name of the shard", &error))?;
     let stream = TlsConnector::from(made)
