@@ -8,6 +8,7 @@ mod answer;
 pub mod ask;
 pub mod emb;
 pub mod get;
+mod group;
 pub mod invalidate;
 pub mod lease;
 pub mod lookup;

@@ -1,11 +1,12 @@
 //! CACHE.SPACE: the spaces of vectors.
 
 use super::answer::{integer, map, meaning_error, number, word};
+use super::group::{in_group, nothing, subcommand};
 use super::invalidate::{no_such_space, who};
 use super::text::{check_default_dimension, default_options, leave_job};
 use super::words::{Words, shown};
 use crate::command::{Args, CommandError, Context, Flags, Spec};
-use crate::commands::container::{container, too_many};
+use crate::commands::container::container;
 use crate::statistics::InvalidationKind;
 use std::sync::atomic::Ordering;
 use sutra_protocol::Reply;
@@ -53,26 +54,6 @@ pub static SPEC: Spec = in_group(container(
 
 const READ: Flags = Flags::READONLY.and(Flags::ALONE);
 const WRITE: Flags = Flags::WRITE.and(Flags::ALONE);
-
-const fn in_group(mut spec: Spec) -> Spec {
-    spec.group = "cache";
-    spec
-}
-
-const fn subcommand(
-    name: &'static str,
-    arity: i16,
-    flags: Flags,
-    summary: &'static str,
-    syntax: &'static str,
-    run: crate::command::Run,
-) -> Spec {
-    in_group(crate::commands::container::subcommand(name, arity, flags, "sutra 0.1.0", summary, syntax, run))
-}
-
-fn nothing<'t>(args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    Err(too_many(&args))
-}
 
 fn read_options(words: &mut Words<'_>, mut options: SpaceOptions) -> Result<SpaceOptions, CommandError> {
     let mut has_dimension = false;

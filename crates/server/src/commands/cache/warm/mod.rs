@@ -4,8 +4,9 @@ mod blob;
 mod export;
 mod import;
 
+use super::group::{in_group, nothing, subcommand};
 use crate::command::{Args, CommandError, Context, Flags, Spec};
-use crate::commands::container::{container, too_many};
+use crate::commands::container::container;
 use sutra_protocol::Reply;
 
 /// CACHE.WARM.
@@ -36,26 +37,6 @@ pub static SPEC: Spec = in_group(container(
     ],
     nothing,
 ));
-
-const fn in_group(mut spec: Spec) -> Spec {
-    spec.group = "cache";
-    spec
-}
-
-const fn subcommand(
-    name: &'static str,
-    arity: i16,
-    flags: Flags,
-    summary: &'static str,
-    syntax: &'static str,
-    run: crate::command::Run,
-) -> Spec {
-    in_group(crate::commands::container::subcommand(name, arity, flags, "sutra 0.1.0", summary, syntax, run))
-}
-
-fn nothing<'t>(args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
-    Err(too_many(&args))
-}
 
 fn help<'t>(_args: Args<'t>, _cx: &'t mut Context<'_, '_>) -> Result<Reply<'t>, CommandError> {
     Ok(crate::commands::help(
