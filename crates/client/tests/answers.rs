@@ -1,50 +1,20 @@
 //! Answers that are found by what a question means, or computed once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+#[path = "support/source.rs"]
+mod source;
+mod support;
+
+use source::Source;
+use std::time::Duration;
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{
     Answer, Cache, CacheBuilder, Client, Compute, Config, Error, Guard, OnFault, Question, SpaceOptions,
 };
-use tokio::sync::Notify;
 
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        // tidy: sleeps because what is awaited happens on the other side of a socket
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// A model that counts how often it is asked, and answers when it is told to.
-#[derive(Debug, Clone, Default)]
-struct Model {
-    calls: Arc<AtomicU32>,
-    gate: Option<Arc<Notify>>,
-}
-
-impl Model {
-    fn gated() -> Model {
-        Model { gate: Some(Arc::default()), ..Model::default() }
-    }
-
-    fn calls(&self) -> u32 {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn open(&self) {
-        self.gate.as_ref().expect("it has a gate").notify_one();
-    }
-
+impl Source {
     async fn answer(self) -> Result<String, std::io::Error> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if let Some(gate) = &self.gate {
-            gate.notified().await;
-        }
-        Ok(format!("answer {call}"))
+        Ok(format!("answer {}", self.called().await))
     }
 
     async fn ask(&self, cache: &Cache, question: &Question, options: &Compute) -> Result<Answer<String>, Error> {
@@ -77,7 +47,7 @@ fn at(angle: f32, words: &str) -> Question {
 async fn the_same_question_is_answered_here_and_a_similar_one_by_what_it_means() {
     let shard = Embedded::start(&[]).unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
-    let (model, options) = (Model::default(), Compute::new().cost("gpt", 0.5));
+    let (model, options) = (Source::default(), Compute::new().cost("gpt", 0.5));
     let first = model.ask(&cache, &at(0.0, "How do I return it?"), &options).await.unwrap();
     assert_eq!((first.value.as_str(), first.is_computed, first.similarity), ("answer 1", true, 1.0));
     until("an answer from here", async || {
@@ -100,7 +70,7 @@ async fn the_same_question_is_answered_here_and_a_similar_one_by_what_it_means()
 async fn texts_are_compared_by_the_embedder_of_the_shard() {
     let shard = Embedded::start(&[]).unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
-    let (model, options) = (Model::default(), Compute::new());
+    let (model, options) = (Source::default(), Compute::new());
     let ask = async |words: &str| model.text(&cache, &Question::new("text", words, 0.85), &options).await;
     assert_eq!(ask("How do I return an item?").await, "answer 1");
     assert_eq!(ask("how do i return an item").await, "answer 1");
@@ -111,7 +81,7 @@ async fn texts_are_compared_by_the_embedder_of_the_shard() {
 async fn of_all_who_ask_something_similar_at_once_in_several_caches_one_computes() {
     let shard = Embedded::start(&[]).unwrap();
     let caches = [Cache::connect(&shard.url()).await.unwrap(), Cache::connect(&shard.url()).await.unwrap()];
-    let (model, options) = (Model::gated(), Compute::new());
+    let (model, options) = (Source::gated(), Compute::new());
     let callers: Vec<_> = (0..60)
         .map(|number| {
             let question = at((number % 6) as f32, &format!("words number {}", number % 6));
@@ -134,7 +104,7 @@ async fn questions_that_differ_in_facts_have_answers_of_their_own_in_a_guarded_s
     let client = Client::connect(&shard.url()).await.unwrap();
     client.space_create("faq", &SpaceOptions::new(2).guard(Guard::all())).await.unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
-    let (model, options) = (Model::default(), Compute::new());
+    let (model, options) = (Source::default(), Compute::new());
     assert_eq!(model.text(&cache, &at(0.0, "What is 5 % of the price?"), &options).await, "answer 1");
     assert_eq!(model.text(&cache, &at(1.0, "What is 7 % of the price?"), &options).await, "answer 2");
     assert_eq!(model.text(&cache, &at(2.0, "5 % of the price, what is that?"), &options).await, "answer 1");
@@ -144,7 +114,7 @@ async fn questions_that_differ_in_facts_have_answers_of_their_own_in_a_guarded_s
 async fn answers_to_other_tenants_in_other_sessions_and_of_other_models_are_not_found() {
     let shard = Embedded::start(&[]).unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
-    let (model, options) = (Model::default(), Compute::new());
+    let (model, options) = (Source::default(), Compute::new());
     let question = || at(0.0, "How do I return it?");
     let different = [
         question(),
@@ -167,7 +137,7 @@ async fn answers_to_other_tenants_in_other_sessions_and_of_other_models_are_not_
 async fn an_answer_from_before_an_invalidation_goes_to_nobody_who_asked_after_it() {
     let shard = Embedded::start(&[]).unwrap();
     let (cache, other) = (Cache::connect(&shard.url()).await.unwrap(), Cache::connect(&shard.url()).await.unwrap());
-    let (model, options) = (Model::gated(), Compute::new().dep("doc:1", 1));
+    let (model, options) = (Source::gated(), Compute::new().dep("doc:1", 1));
     let before = model.ask_in_task(&cache, at(0.0, "How do I return it?"), &options);
     until("a computation", async || model.calls() == 1).await;
     other.semantic_invalidate("faq", [1.0, 0.0], 0.9).await.unwrap();
@@ -195,14 +165,14 @@ async fn a_failed_answer_lets_the_next_one_try_at_once() {
     let panics = async || -> Result<String, std::io::Error> { panic!("on purpose") };
     let error = cache.lookup_or_compute(&at(1.0, "b"), &options, panics).await.unwrap_err();
     assert_eq!(error.to_string(), "the computation failed: it panicked");
-    assert_eq!(Model::default().text(&cache, &at(2.0, "c"), &options).await, "answer 1");
+    assert_eq!(Source::default().text(&cache, &at(2.0, "c"), &options).await, "answer 1");
 }
 
 #[tokio::test]
 async fn what_the_shard_refuses_is_an_error_and_not_a_computation() {
     let shard = Embedded::start(&[]).unwrap();
     let cache = Cache::connect(&shard.url()).await.unwrap();
-    let (model, options) = (Model::default(), Compute::new());
+    let (model, options) = (Source::default(), Compute::new());
     model.ask(&cache, &at(0.0, "a"), &options).await.unwrap();
     let wrong = Question::new("faq", "b", 0.9).vector([1.0, 2.0, 3.0]);
     assert!(matches!(model.ask(&cache, &wrong, &options).await, Err(Error::Server(_))));
@@ -216,7 +186,7 @@ async fn an_answer_past_its_time_is_served_while_its_own_question_computes_it_an
     let shard = Embedded::start(&[]).unwrap();
     for builder in [Cache::builder(&shard.url()).unwrap(), Cache::builder(&shard.url()).unwrap().without_l1()] {
         let cache = builder.connect().await.unwrap();
-        let model = Model::gated();
+        let model = Source::gated();
         let options = Compute::new().ttl(Duration::from_millis(100)).stale_while_revalidate(Duration::from_secs(600));
         model.open();
         assert_eq!(model.text(&cache, &at(0.0, "a"), &options).await, "answer 1");
@@ -239,7 +209,7 @@ async fn the_answers_of_all_shards_are_found() {
     let shards = [Embedded::start(&[]).unwrap(), Embedded::start(&[]).unwrap(), Embedded::start(&[]).unwrap()];
     let [a, b, c] = shards.each_ref().map(|shard| Config::new(&shard.url()).unwrap());
     let cache = CacheBuilder::named("a", 1.0, a).shard("b", 1.0, b).shard("c", 1.0, c).connect().await.unwrap();
-    let (model, options) = (Model::default(), Compute::new());
+    let (model, options) = (Source::default(), Compute::new());
     for place in 0..12 {
         let question = at(place as f32 * 30.0, &format!("question {place}"));
         assert_eq!(model.text(&cache, &question, &options).await, format!("answer {}", place + 1));
@@ -255,7 +225,7 @@ async fn the_answers_of_all_shards_are_found() {
 async fn without_a_shard_one_computes_for_all_in_this_process() {
     let config = Config::new("sutra://127.0.0.1:1").unwrap().connect_timeout(Duration::from_millis(50));
     let cache = CacheBuilder::of(config.clone()).build().unwrap();
-    let (model, options) = (Model::gated(), Compute::new());
+    let (model, options) = (Source::gated(), Compute::new());
     let callers: Vec<_> = (0..20).map(|_| model.ask_in_task(&cache, at(0.0, "a"), &options)).collect();
     until("a computation", async || model.calls() == 1).await;
     model.open();

@@ -1,20 +1,13 @@
 //! The cache of two tiers: coherent with the shard, and an application's friend when the shard is away.
 
-use std::time::{Duration, Instant};
+mod support;
+
+use std::time::Duration;
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::codec::Json;
 use sutra_cache_client::ttl::AdaptiveTtl;
 use sutra_cache_client::{Cache, Client, Config, Error, OnFault, Request, Tracking, Ttl};
-
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        // tidy: sleeps because what is awaited happens on the other side of a socket
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 async fn cache(shard: &Embedded, tracking: Tracking) -> Cache {
     let builder = Cache::builder(&shard.url()).expect("a URL").tracking(tracking);

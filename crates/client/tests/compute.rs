@@ -1,50 +1,23 @@
 //! Values that are computed when they are missing.
 
+#[path = "support/source.rs"]
+mod source;
+mod support;
+
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::breaker::BreakerSettings;
 use sutra_cache_client::{Cache, CacheBuilder, Client, Compute, Config, Error, OnFault, Request};
 use tokio::sync::Notify;
 
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        // tidy: sleeps because what is awaited happens on the other side of a socket
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// A source that counts how often it is asked, and answers when it is told to.
-#[derive(Debug, Clone, Default)]
-struct Source {
-    calls: Arc<AtomicU32>,
-    gate: Option<Arc<Notify>>,
-}
-
 impl Source {
-    fn gated() -> Source {
-        Source { gate: Some(Arc::default()), ..Source::default() }
-    }
-
-    fn calls(&self) -> u32 {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn open(&self) {
-        self.gate.as_ref().expect("it has a gate").notify_one();
-    }
-
     /// `value 1` at the first call, `value 2` at the second.
     async fn ask(self) -> Result<String, std::io::Error> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if let Some(gate) = &self.gate {
-            gate.notified().await;
-        }
-        Ok(format!("value {call}"))
+        Ok(format!("value {}", self.called().await))
     }
 
     async fn get(&self, cache: &Cache, options: &Compute) -> Result<String, Error> {

@@ -1,8 +1,11 @@
 //! One computation for several processes, and what is left of one that is killed. The binary of the test runs itself again as each of those processes.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{Cache, Client, Compute, Config, Reply, Request};
 
@@ -90,15 +93,6 @@ async fn hold(url: &str) {
         std::future::pending::<Result<String, sutra_cache_client::Error>>().await
     };
     drop(cache.get_or_compute("wanted", &Compute::new().lease(Duration::from_secs(600)), compute).await);
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 60 s");
-        // tidy: sleeps because what is awaited happens on the other side of a socket
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Several shards: where keys go, what moves, and that nothing comes back.
 
+mod support;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::breaker::{BreakerSettings, Phase};
 use sutra_cache_client::{Cache, CacheBuilder, Client, Config, Error, Joining, Reply, Request};
@@ -32,16 +35,6 @@ fn start<const N: usize>() -> [Embedded; N] {
 
 fn key(number: usize) -> String {
     format!("cache:answers:acme:{number}")
-}
-
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 30 s");
-        // tidy: sleeps because what it waits for announces itself to nobody.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 async fn entries(shard: &Embedded) -> i64 {

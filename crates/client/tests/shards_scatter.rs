@@ -1,6 +1,9 @@
 //! Several shards: what concerns all of them at once.
 
-use std::time::{Duration, Instant};
+mod support;
+
+use std::time::Duration;
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::breaker::BreakerSettings;
 use sutra_cache_client::{
@@ -24,16 +27,6 @@ fn builder(shards: &[Embedded; 3]) -> CacheBuilder {
 
 fn start<const N: usize>() -> [Embedded; N] {
     std::array::from_fn(|_| Embedded::start(&[]).expect("the embedded shard starts"))
-}
-
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 30 s");
-        // tidy: sleeps because what it waits for announces itself to nobody.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 fn random(rng: &mut fastrand::Rng) -> Vec<f32> {

@@ -1,6 +1,9 @@
 //! Caches that are filled before they are asked.
 
-use std::time::{Duration, Instant};
+mod support;
+
+use std::time::Duration;
+use support::until;
 use sutra_cache::embedded::Embedded;
 use sutra_cache_client::{Cache, CacheBuilder, Client, Config, Entry, Guard, Joining, Lookup, SpaceOptions, WarmUp};
 
@@ -16,16 +19,6 @@ async fn three(shards: &[Embedded; 3]) -> Cache {
     let builder = CacheBuilder::named("a", 1.0, config(&shards[0]));
     let builder = builder.shard("b", 1.0, config(&shards[1])).shard("c", 1.0, config(&shards[2]));
     builder.connect().await.expect("the shards are there")
-}
-
-/// Waits until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about in 30 s");
-        // tidy: sleeps because what it waits for announces itself to nobody.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 fn entry(number: usize) -> Entry {

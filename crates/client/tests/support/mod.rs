@@ -1,4 +1,4 @@
-//! What the tests of the connection share.
+//! What tests of the library share.
 
 use std::time::{Duration, Instant};
 
